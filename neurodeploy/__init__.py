@@ -1,0 +1,76 @@
+"""neurodeploy: a trained spiking network becomes a verified program for a neuromorphic chip.
+
+    graph   = nd.from_snntorch(net, sample)                   # nir.NIRGraph, semantics kept
+    program = nd.compile(graph, target="loihi2", calibration=x)
+    verdict = nd.verify(program, x, labels=y)                 # spike by spike
+    energy  = nd.energy(program, x)                           # three lines, each with an interval
+
+Names are loaded on first use: importing the package imports neither numba nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy._version import __version__
+from neurodeploy.semantics import Semantics, diff
+
+if TYPE_CHECKING:
+    from neurodeploy.api import compile, energy, load, network_of, run, verify
+    from neurodeploy.equivalence.verdict import Gates, Verdict
+    from neurodeploy.frontends.snntorch import from_snntorch
+    from neurodeploy.network import Network
+    from neurodeploy.pages.html import report
+    from neurodeploy.program import Program
+    from neurodeploy.target import find_targets, get_target
+    from neurodeploy.trace import Trace
+
+__all__ = [
+    "Gates",
+    "Network",
+    "Program",
+    "Semantics",
+    "Trace",
+    "Verdict",
+    "__version__",
+    "compile",
+    "diff",
+    "energy",
+    "find_targets",
+    "from_snntorch",
+    "get_target",
+    "load",
+    "network_of",
+    "report",
+    "run",
+    "verify",
+]
+
+_HOMES = {
+    "Gates": "equivalence.verdict",
+    "Network": "network",
+    "Program": "program",
+    "Trace": "trace",
+    "Verdict": "equivalence.verdict",
+    "compile": "api",
+    "energy": "api",
+    "find_targets": "target",
+    "from_snntorch": "frontends.snntorch",
+    "get_target": "target",
+    "load": "api",
+    "network_of": "api",
+    "report": "pages.html",
+    "run": "api",
+    "verify": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

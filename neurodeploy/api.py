@@ -1,0 +1,157 @@
+"""The verbs, as functions: what `import neurodeploy` offers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy import reference
+from neurodeploy._version import __version__
+from neurodeploy.equivalence.verdict import Gates, Verdict
+from neurodeploy.equivalence.verdict import verify as _verify
+from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.frontends import nir as nir_frontend
+from neurodeploy.network import Network
+from neurodeploy.passes import MergeLinear, run_passes
+from neurodeploy.program import Golden, Program
+from neurodeploy.semantics import Semantics
+from neurodeploy.simulator.engine import simulate
+from neurodeploy.target import get_target
+from neurodeploy.trace import Spikes, Trace, check_inputs
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.estimate import EnergyReport
+
+logger = logging.getLogger(__name__)
+
+Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
+GOLDEN_SAMPLES = 4
+PASSES = (MergeLinear(),)
+
+
+def load(source: nir.NIRGraph | str | Path, semantics: Semantics | None = None) -> Network:
+    """A NIR graph or `.nir` file as the `Network` that it means; see `frontends.nir.load`."""
+    graph = source if isinstance(source, nir.NIRGraph) else nir_frontend.read(source)
+    return nir_frontend.load(graph, semantics)
+
+
+def compile(  # the verb's name; the builtin is not used here
+    source: nir.NIRGraph | Network | str | Path,
+    *,
+    target: str,
+    calibration: Inputs,
+    semantics: Semantics | None = None,
+) -> Program:
+    """Compile a NIR graph, a `.nir` file or a `Network` for a chip.
+
+    Parameters
+    ----------
+    target: name of an installed target, such as `loihi2`.
+    calibration: typical input spikes (samples, steps, *shape); they choose the scale of a population
+        wherever no scale can be proven safe for every input.  The first four samples become the
+        program's golden traces.
+    semantics: for neurons of a file that does not say what a step means.
+
+    Raises
+    ------
+    ModelError, SemanticsError, DesignRuleError
+        What cannot be put on this chip, all of it at once, with what to do.
+    InputError
+        Calibration data that does not fit.
+    """
+    chip = get_target(target)
+    network = source if isinstance(source, Network) else load(source, semantics)
+    network = run_passes(network, PASSES)
+    spikes = check_inputs(calibration, {port.name: port.shape for port in network.inputs})
+    record = tuple(population.name for population in network.populations)
+    program = chip.lower(network, reference.simulate(network, spikes, record=record))
+    violations = chip.check(program)
+    if violations:
+        raise DesignRuleError(violations)
+    golden_inputs = {name: array[:GOLDEN_SAMPLES] for name, array in spikes.items()}
+    trace = simulate(program, golden_inputs, chip.machine)
+    golden = Golden(golden_inputs, {name: trace.spikes[name] for name in record})
+    return program.complete(golden, _provenance(spikes))
+
+
+def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for name in sorted(calibration):
+        digest.update(name.encode())
+        digest.update(str(calibration[name].shape).encode())
+        digest.update(calibration[name].tobytes())
+    return {
+        "neurodeploy": __version__,
+        "nir": nir.version,
+        "numpy": np.__version__,
+        "calibration": digest.hexdigest(),
+    }
+
+
+def network_of(program: Program) -> Network:
+    """The reference network that a program carries, rewritten as it was for compilation."""
+    try:
+        graph = nir.dict2NIRNode({**program.graph, "type_check": False})
+    except Exception as error:  # NIR raises whatever its parsing meets
+        raise InputError(f"the program's NIR graph cannot be read: {error}") from error
+    return run_passes(nir_frontend.load(graph), PASSES)
+
+
+def run(
+    program: Program,
+    inputs: Inputs,
+    *,
+    record: Collection[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Trace:
+    """Run a program in the bit-accurate simulator; see `simulator.engine.simulate`."""
+    machine = get_target(program.target).machine
+    return simulate(program, inputs, machine, record=record, progress=progress)
+
+
+def verify(
+    program: Program,
+    inputs: Inputs,
+    *,
+    labels: NDArray[Any] | None = None,
+    source: Mapping[str, Spikes] | None = None,
+    vendor_samples: int | None = 100,
+    timeout: float = 600.0,
+    gates: Gates | None = None,
+) -> Verdict:
+    """Prove how equal a program is to its model; see `equivalence.verdict.verify`."""
+    return _verify(
+        program,
+        network_of(program),
+        get_target(program.target),
+        inputs,
+        labels=labels,
+        source=source,
+        vendor_samples=vendor_samples,
+        timeout=timeout,
+        gates=gates,
+    )
+
+
+def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
+    """Energy and latency per inference from exact counts; see `costs`.
+
+    Parameters
+    ----------
+    inputs: input spikes to run, or the trace of a run of this program.
+    """
+    from neurodeploy.costs.counts import count
+    from neurodeploy.costs.estimate import estimate
+    from neurodeploy.mapping import place
+
+    chip = get_target(program.target).chip
+    trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
+    placement = place(program, chip)
+    return estimate(count(program, trace, placement), chip, placement)

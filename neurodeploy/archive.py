@@ -1,0 +1,192 @@
+"""One-file archives: a tree of plain data and arrays, deterministic and hashed.
+
+An uncompressed ZIP with `tree.json` (the tree, each array replaced by a reference) and one `.npy`
+file per array.  No pickle, no compression (so no bombs, and the same bytes with every zlib), fixed
+time stamps, sorted keys: the same tree gives the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import FileError
+
+FORMAT = "neurodeploy-archive"
+VERSION = 1
+MAX_BYTES = 8 << 30
+MAX_MEMBERS = 100_000
+_ARRAY = "$array"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_ARRAY_NAME = re.compile(r"arrays/\d{1,6}\.npy")
+
+
+def save(path: str | Path, tree: dict[str, Any]) -> str:
+    """Write `tree` to `path` atomically and return its content hash.
+
+    Leaves may be str, int, float, bool, None and numpy arrays; branches dict (str keys), list, tuple.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written.
+    """
+    arrays: list[NDArray[Any]] = []
+    plain = _strip(tree, arrays)
+    digest = _digest(plain, arrays)
+    header = {"format": FORMAT, "version": VERSION, "hash": digest, "tree": plain}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "tree.json", _canonical(header))
+        for index, array in enumerate(arrays):
+            _add(archive, f"arrays/{index}.npy", _npy(array))
+    write_atomically(Path(path), buffer.getvalue())
+    return digest
+
+
+def load(path: str | Path) -> tuple[dict[str, Any], str]:
+    """Read an archive back: (tree, content hash).
+
+    Raises
+    ------
+    FileError
+        Missing, truncated, not an archive of ours, of another version, or altered since it was
+        written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError("no such file", node=str(path))
+    if path.stat().st_size > MAX_BYTES:
+        raise FileError(f"larger than {MAX_BYTES} bytes", node=str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            header = json.loads(archive.read("tree.json"))
+            count = len(archive.namelist()) - 1
+            arrays = [_read_npy(archive, f"arrays/{index}.npy") for index in range(count)]
+    except FileError:
+        raise
+    except Exception as error:  # zipfile, json and numpy each raise their own
+        raise FileError(
+            f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=str(path)
+        ) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise FileError("not a neurodeploy archive", node=str(path))
+    if header.get("version") != VERSION:
+        raise FileError(
+            f"archive version {header.get('version')!r}, this version reads {VERSION}",
+            node=str(path),
+        )
+    digest = _digest(header.get("tree"), arrays)
+    if digest != header.get("hash"):
+        raise FileError("the content does not match its hash: the file was altered", node=str(path))
+    try:
+        tree = _restore(header["tree"], arrays)
+    except (IndexError, TypeError, KeyError) as error:
+        raise FileError("the archive names an array it does not hold", node=str(path)) from error
+    if not isinstance(tree, dict):
+        raise FileError("the archive holds no tree", node=str(path))
+    return tree, digest
+
+
+def content_hash(tree: dict[str, Any]) -> str:
+    """The hash that `save` would return."""
+    arrays: list[NDArray[Any]] = []
+    return _digest(_strip(tree, arrays), arrays)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _strip(value: Any, arrays: list[NDArray[Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {_ARRAY: len(arrays) - 1}
+    if isinstance(value, dict):
+        return {str(key): _strip(value[key], arrays) for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_strip(item, arrays) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _restore(value: Any, arrays: list[NDArray[Any]]) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {_ARRAY}:
+            return arrays[value[_ARRAY]]
+        return {key: _restore(item, arrays) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restore(item, arrays) for item in value]
+    return value
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _digest(plain: Any, arrays: list[NDArray[Any]]) -> str:
+    digest = hashlib.sha256(_canonical(plain))
+    for array in arrays:
+        digest.update(_npy(array))
+    return digest.hexdigest()
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    buffer = io.BytesIO()
+    np.lib.format.write_array(
+        buffer, np.ascontiguousarray(little).reshape(array.shape), version=(1, 0),
+        allow_pickle=False,
+    )
+    return buffer.getvalue()
+
+
+def _read_npy(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    data = archive.read(name)
+    array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False, max_header_size=10_000)
+    return np.asarray(array)
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        raise FileError(f"more than {MAX_MEMBERS} members", node=str(path))
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or (
+            member.filename != "tree.json" and not _ARRAY_NAME.fullmatch(member.filename)
+        ):
+            raise FileError(f"unexpected member {member.filename!r}", node=str(path))
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, data)

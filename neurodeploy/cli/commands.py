@@ -1,0 +1,262 @@
+"""The verbs on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from neurodeploy.cli import tables
+from neurodeploy.cli.command import Command
+from neurodeploy.cli.files import load_inputs, load_labels
+from neurodeploy.cli.output import Output
+from neurodeploy.errors import FileError
+from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming, Semantics
+
+if TYPE_CHECKING:
+    from neurodeploy.program import Program
+
+
+def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("semantics, for files that do not say theirs")
+    group.add_argument("--dt", type=float, help="length of a time step in s")
+    group.add_argument("--integrator", choices=get_args(Integrator), default="euler")
+    group.add_argument("--reset", choices=get_args(Reset), default="zero")
+    group.add_argument("--reset-timing", choices=get_args(ResetTiming), default="immediate")
+    group.add_argument("--comparison", choices=get_args(Comparison), default=">")
+
+
+def _semantics(arguments: argparse.Namespace) -> Semantics | None:
+    if arguments.dt is None:
+        return None
+    values = {
+        "dt": arguments.dt,
+        "integrator": arguments.integrator,
+        "reset": arguments.reset,
+        "reset_timing": arguments.reset_timing,
+        "comparison": arguments.comparison,
+    }
+    return Semantics.from_dict(values, node="--dt")
+
+
+def _program(path: str) -> Program:
+    from neurodeploy.program import Program
+
+    return Program.load(path)
+
+
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir graph or a .ndp program")
+    parser.add_argument("--target", help="list where a .nir graph and this target differ")
+    _semantics_arguments(parser)
+
+
+def _inspect(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+    from neurodeploy.semantics import diff
+    from neurodeploy.target import get_target
+
+    if Path(arguments.file).suffix == ".ndp":
+        program = _program(arguments.file)
+        tables.program(output, program)
+        tables.resources(output, program)
+        output.result(tables.program_data(program))
+        return 0
+    network = api.load(arguments.file, _semantics(arguments))
+    tables.network(output, network)
+    differences = []
+    if arguments.target:
+        target = get_target(arguments.target)
+        for population in network.populations:
+            differences += diff(population.semantics, target.semantics, node=population.name)
+        tables.differences(output, differences, arguments.target)
+    output.result(tables.network_data(network, differences))
+    return 0
+
+
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a .nir graph")
+    parser.add_argument("--target", required=True, help="see `neurodeploy targets`")
+    parser.add_argument(
+        "--calibration", required=True, help=".npy or .npz with spikes (samples, steps, *shape)"
+    )
+    parser.add_argument("-o", "--output", required=True, help="the .ndp program to write")
+    _semantics_arguments(parser)
+
+
+def _compile(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+
+    program = api.compile(
+        arguments.model,
+        target=arguments.target,
+        calibration=load_inputs(arguments.calibration),
+        semantics=_semantics(arguments),
+    )
+    digest = program.save(arguments.output)
+    tables.program(output, program)
+    output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
+    output.result({**tables.program_data(program), "file": arguments.output})
+    return 0
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a .ndp program")
+    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("-o", "--output", help=".npz that gets the spikes of every population")
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+    from neurodeploy.archive import write_atomically
+
+    program = _program(arguments.program)
+    with output.progress("simulating") as progress:
+        trace = api.run(program, load_inputs(arguments.inputs), progress=progress)
+    if arguments.output:
+        import io
+
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{name: trace.spikes[name] for name in program.shapes})
+        write_atomically(Path(arguments.output), buffer.getvalue())
+    rows = [
+        (name, trace.spikes[name].size, int(trace.spikes[name].sum()),
+         f"{trace.spikes[name].mean():.2%}")
+        for name in program.shapes
+    ]
+    output.table(
+        f"{trace.samples} samples, {trace.steps} steps (simulated)",
+        ("population", "cells", "spikes", "rate"),
+        rows,
+    )
+    output.result(
+        {
+            "samples": trace.samples,
+            "steps": trace.steps,
+            "spikes": {row[0]: row[2] for row in rows},
+            "decisions": {name: trace.decisions(name) for name in program.outputs},
+            "file": arguments.output,
+        }
+    )
+    return 0
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a .ndp program")
+    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
+    parser.add_argument(
+        "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
+    )
+    parser.add_argument(
+        "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
+    )
+    parser.add_argument("--timeout", type=float, default=600.0, help="of the vendor's run, in s")
+    parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
+
+
+def _verify(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+
+    if arguments.vendor_samples < 1 or arguments.timeout <= 0:
+        raise FileError(
+            "must be positive", node="--vendor-samples and --timeout",
+            hint="To leave the vendor's runtime out, say --no-vendor.",
+        )
+    program = _program(arguments.program)
+    labels = None if arguments.labels is None else load_labels(arguments.labels)
+    verdict = api.verify(
+        program,
+        load_inputs(arguments.inputs),
+        labels=labels,
+        vendor_samples=None if arguments.no_vendor else arguments.vendor_samples,
+        timeout=arguments.timeout,
+    )
+    tables.verdict(output, verdict)
+    data: dict[str, Any] = verdict.to_dict()
+    if arguments.page:
+        from neurodeploy.pages.html import report
+
+        report(
+            arguments.page, program, verdict, api.energy(program, verdict.trace),
+            title=Path(arguments.program).stem, labels=labels,
+        )
+        output.say(f"wrote {arguments.page}")
+        data["page"] = arguments.page
+    output.result(data)
+    missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
+    left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
+    return 0 if verdict.passed or left_out else 1
+
+
+def _energy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a .ndp program")
+    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+
+
+def _energy(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+
+    report = api.energy(_program(arguments.program), load_inputs(arguments.inputs))
+    tables.energy(output, report)
+    output.result(report.to_dict())
+    return 0
+
+
+def _targets_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def _targets(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy.target import find_targets
+
+    found = find_targets()
+    rows = [
+        (item.name, item.target.description if item.target else f"BROKEN: {item.error}")
+        for item in found
+    ]
+    output.table("targets", ("name", "description"), rows)
+    output.result({"targets": [{"name": i.name, "error": i.error} for i in found]})
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "inspect",
+        "show what a .nir graph or a .ndp program is",
+        "neurodeploy inspect model.nir --target loihi2",
+        _inspect_arguments,
+        _inspect,
+    ),
+    Command(
+        "compile",
+        "compile a .nir graph for a chip",
+        "neurodeploy compile model.nir --target loihi2 --calibration spikes.npy -o model.ndp",
+        _compile_arguments,
+        _compile,
+    ),
+    Command(
+        "run",
+        "run a program in the bit-accurate simulator",
+        "neurodeploy run model.ndp --inputs spikes.npy -o trace.npz",
+        _run_arguments,
+        _run,
+    ),
+    Command(
+        "verify",
+        "compare reference, program and the vendor's runtime spike by spike",
+        "neurodeploy verify model.ndp --inputs spikes.npy --labels labels.npy --page model.html",
+        _verify_arguments,
+        _verify,
+    ),
+    Command(
+        "energy",
+        "energy per inference: exact counts times cited constants, with intervals",
+        "neurodeploy energy model.ndp --inputs spikes.npy",
+        _energy_arguments,
+        _energy,
+    ),
+    Command("targets", "list installed targets", "neurodeploy targets", _targets_arguments, _targets),
+)

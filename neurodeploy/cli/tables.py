@@ -1,0 +1,182 @@
+"""Values as tables for people and as plain data for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy.cli.output import Output, engineering
+from neurodeploy.linear import describe
+from neurodeploy.network import Network
+from neurodeploy.program import Program
+from neurodeploy.semantics import Difference
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.equivalence.statistics import Proportion
+    from neurodeploy.equivalence.verdict import Verdict
+    from neurodeploy.quantity import Quantity
+
+BADGES = {
+    "passed": "[bold green]PASSED[/]",
+    "failed": "[bold red]FAILED[/]",
+    "not run": "[bold yellow]NOT RUN[/]",
+    "incomplete": "[bold yellow]INCOMPLETE[/]",
+}
+
+
+def network(output: Output, net: Network) -> None:
+    """Populations with their semantics, and connections."""
+    rows = [
+        (
+            p.name,
+            "x".join(map(str, p.shape)),
+            _span(p.decay),
+            _span(p.threshold),
+            f"{p.semantics.reset}, {p.semantics.reset_timing}",
+            p.semantics.comparison,
+        )
+        for p in net.populations
+    ]
+    output.table(
+        "populations", ("name", "shape", "decay", "threshold", "reset", "fires at v"), rows
+    )
+    output.table(
+        "connections",
+        ("from", "to", "maps"),
+        [(c.source, c.target, " → ".join(map(describe, c.ops))) for c in net.connections],
+    )
+
+
+def network_data(net: Network, differences: Sequence[Difference]) -> dict[str, Any]:
+    """A network as plain data."""
+    return {
+        "inputs": {port.name: port.shape for port in net.inputs},
+        "outputs": net.outputs,
+        "populations": [
+            {"name": p.name, "shape": p.shape, "semantics": p.semantics.to_dict()}
+            for p in net.populations
+        ],
+        "connections": [
+            {"source": c.source, "target": c.target, "maps": [describe(op) for op in c.ops]}
+            for c in net.connections
+        ],
+        "differences": [vars(difference) for difference in differences],
+    }
+
+
+def differences(output: Output, found: Sequence[Difference], target: str) -> None:
+    """Where the semantics of model and target part."""
+    rows = [(d.node, d.field, d.model, d.target) for d in found]
+    output.table(f"semantics: model against {target}", ("node", "field", "model", target), rows)
+
+
+def _span(values: np.ndarray[Any, Any]) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:g}" if low == high else f"{low:g} … {high:g}"
+
+
+def program(output: Output, compiled: Program) -> None:
+    """Populations, synapses, how semantics were lowered and what is proven."""
+    rows = [
+        (
+            p.name,
+            "x".join(map(str, p.shape)),
+            p.depth,
+            *(_span(p.parameters[name]) for name in ("du", "dv", "vth") if name in p.parameters),
+        )
+        for p in compiled.populations
+    ]
+    output.table(
+        f"program for {compiled.target}", ("population", "shape", "depth", "du", "dv", "vth"), rows
+    )
+    output.table(
+        "synapses",
+        ("name", "kind", "weights", "range", "exponent"),
+        [
+            (s.name, s.kind, "x".join(map(str, s.weight.shape)), _span(s.weight), s.exponent)
+            for s in compiled.synapses
+        ],
+    )
+    output.table(
+        "lowering",
+        ("population", "subject", "", "how"),
+        [(x.node, x.subject, x.how, x.text) for x in compiled.lowerings],
+    )
+    output.table(
+        "register ranges (24 bit)",
+        ("population", "register", "low", "high", "used", ""),
+        [
+            (
+                r.node,
+                r.register,
+                f"{r.low:,.0f}",
+                f"{r.high:,.0f}",
+                f"{max(r.low / r.limit_low, r.high / r.limit_high):.0%}",
+                "proven for every input" if r.proven else "seen on the calibration data",
+            )
+            for r in compiled.ranges
+        ],
+    )
+
+
+def program_data(compiled: Program) -> dict[str, Any]:
+    """A program as plain data, without its arrays."""
+    return {
+        "target": compiled.target,
+        "hash": compiled.hash,
+        "inputs": compiled.input_shapes,
+        "outputs": compiled.outputs,
+        "populations": [
+            {"name": p.name, "shape": p.shape, "depth": p.depth} for p in compiled.populations
+        ],
+        "synapses": [
+            {"name": s.name, "kind": s.kind, "shape": s.weight.shape, "exponent": s.exponent}
+            for s in compiled.synapses
+        ],
+        "lowerings": [vars(item) for item in compiled.lowerings],
+        "ranges": [vars(item) for item in compiled.ranges],
+        "provenance": dict(compiled.provenance),
+    }
+
+
+def verdict(output: Output, result: Verdict) -> None:
+    """Accuracy, the stages, and mismatches per layer of the lossy one."""
+    output.say(f"\n[bold]Does it work on the chip?[/] {BADGES[result.status]}")
+    if result.accuracy is not None and result.reference_accuracy is not None:
+        output.say(f"  accuracy, reference  {_proportion(result.reference_accuracy)}")
+        output.say(f"  accuracy, program    {_proportion(result.accuracy)}  (simulated)")
+    output.say(f"  equal decisions      {_proportion(result.agreement)}  (simulated)")
+    output.say("\n[bold]How equal is it?[/]")
+    for stage in result.stages:
+        output.say(f"  {BADGES[stage.status]} {stage.title}: {stage.text}")
+    lowering = result.stage("lowering")
+    output.table(
+        "reference against program (simulated)",
+        ("population", "cells", "differing", "rate", "spikes, reference", "spikes, program"),
+        [
+            (x.population, x.cells, x.mismatches, f"{x.rate:.3%}", x.expected_spikes, x.spikes)
+            for x in lowering.layers
+        ],
+    )
+    if lowering.first is not None:
+        output.say(f"  first difference: {lowering.first}")
+
+
+def _proportion(value: Proportion) -> str:
+    low, high = value.interval
+    return (
+        f"{value.value:7.2%}  [{low:.2%}, {high:.2%}]  {value.successes} of {value.trials}".replace(
+            "[", "\\["
+        )
+    )
+
+
+def _interval(value: Quantity) -> tuple[str, str, str]:
+    return (
+        engineering(value.typical, value.unit),
+        f"{engineering(value.low, value.unit)} … {engineering(value.high, value.unit)}",
+        value.kind,
+    )

@@ -1,0 +1,1 @@
+"""How equal two runs are: spike by spike, and where they first part."""

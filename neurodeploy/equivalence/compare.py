@@ -1,0 +1,108 @@
+"""Compare two traces of the same network, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InputError
+from neurodeploy.trace import Trace
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One neuron of one population in one step of one sample."""
+
+    population: str
+    sample: int
+    step: int
+    neuron: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One population in two traces.  A cell is a neuron in a step of a sample.
+
+    Attributes
+    ----------
+    cells, mismatches: how many cells there are, and in how many the spikes differ.
+    expected_spikes, spikes: in the first trace and in the second.
+    samples: samples in which any cell differs.
+    first: the first differing cell: earliest step, then sample, then neuron.
+    """
+
+    population: str
+    cells: int
+    mismatches: int
+    expected_spikes: int
+    spikes: int
+    samples: int
+    first: Cell | None
+
+    @property
+    def rate(self) -> float:
+        """Share of differing cells."""
+        return self.mismatches / self.cells
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "rate": self.rate}
+
+
+def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple[Layer, ...]:
+    """Compare the spikes of `populations`, every sample, step and neuron.
+
+    Raises
+    ------
+    InputError
+        A population is missing in one of the traces, or its shapes differ: then nothing was
+        compared.
+    """
+    return tuple(_layer(expected, actual, name) for name in populations)
+
+
+def _layer(expected: Trace, actual: Trace, name: str) -> Layer:
+    for trace in (expected, actual):
+        if name not in trace.spikes:
+            raise InputError("one of the traces lacks this population", node=name)
+    a, b = expected.spikes[name], actual.spikes[name]
+    if a.shape != b.shape:
+        raise InputError(f"traces of shape {a.shape} and {b.shape} cannot be compared", node=name)
+    differs = a != b
+    return Layer(
+        population=name,
+        cells=a.size,
+        mismatches=int(np.count_nonzero(differs)),
+        expected_spikes=int(a.sum(dtype=np.int64)),
+        spikes=int(b.sum(dtype=np.int64)),
+        samples=int(np.count_nonzero(differs.reshape(len(a), -1).any(axis=1))),
+        first=_first(name, differs),
+    )
+
+
+def _first(name: str, differs: np.ndarray[Any, np.dtype[np.bool_]]) -> Cell | None:
+    steps = differs.any(axis=(0, *range(2, differs.ndim)))
+    if not steps.any():
+        return None
+    step = int(steps.argmax())
+    sample, *neuron = (int(i) for i in np.argwhere(differs[:, step])[0])
+    return Cell(name, sample, step, tuple(neuron))
+
+
+def origins(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple[Cell, ...]:
+    """Per sample that differs, the cell where it starts to: earliest step, then earliest layer.
+
+    Later differences of that sample may be consequences; these cells are not.
+    """
+    found: dict[int, Cell] = {}
+    for name in populations:
+        differs = expected.spikes[name] != actual.spikes[name]
+        for sample in np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1)):
+            cell = _first(name, differs[sample : sample + 1])
+            known = found.get(int(sample))
+            if cell is not None and (known is None or cell.step < known.step):
+                found[int(sample)] = Cell(name, int(sample), cell.step, cell.neuron)
+    return tuple(found[sample] for sample in sorted(found))

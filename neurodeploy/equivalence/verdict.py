@@ -1,0 +1,384 @@
+"""`verify`: the stages between a trained model and the chip, and a verdict that CI can gate on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy import reference
+from neurodeploy.equivalence.compare import Cell, Layer, compare, origins
+from neurodeploy.equivalence.statistics import Proportion, agreement
+from neurodeploy.errors import InputError, TargetError
+from neurodeploy.network import Network
+from neurodeploy.program import Program
+from neurodeploy.simulator.engine import in_model_units, simulate
+from neurodeploy.target import Target
+from neurodeploy.trace import Spikes, Trace, check_inputs
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["passed", "failed", "not run"]
+ROUNDING_MARGIN = 1e-5
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where two runs first part, with both membrane potentials in units of the model.
+
+    A margin is potential minus threshold: its sign decides the spike.
+    """
+
+    cell: Cell
+    expected_spike: bool
+    threshold: float
+    expected_potential: float
+    potential: float
+
+    def __str__(self) -> str:
+        cell = self.cell
+        neuron = ",".join(map(str, cell.neuron))
+        what = "spikes" if self.expected_spike else "stays silent"
+        return (
+            f"{cell.population}[{neuron}], sample {cell.sample}, step {cell.step}: the reference "
+            f"{what} at {self.expected_potential:.6g}, the chip is at {self.potential:.6g}, "
+            f"threshold {self.threshold:.6g}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            **vars(self.cell),
+            "expected_spike": self.expected_spike,
+            "threshold": self.threshold,
+            "expected_potential": self.expected_potential,
+            "potential": self.potential,
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One comparison.
+
+    Attributes
+    ----------
+    name: `import`, `lowering`, `golden` or `vendor`.
+    title: what was compared with what.
+    status: `not run` is never a pass.
+    text: one sentence on the result, or why it did not run.
+    layers: per population; empty where it did not run.
+    samples: how many samples were compared.
+    """
+
+    name: str
+    title: str
+    status: Status
+    text: str
+    layers: tuple[Layer, ...] = ()
+    samples: int = 0
+    first: Divergence | None = None
+
+    @property
+    def mismatches(self) -> int:
+        """Differing cells over all layers."""
+        return sum(layer.mismatches for layer in self.layers)
+
+    @property
+    def cells(self) -> int:
+        """Compared cells over all layers."""
+        return sum(layer.cells for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "status": self.status,
+            "text": self.text,
+            "samples": self.samples,
+            "cells": self.cells,
+            "mismatches": self.mismatches,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "first": None if self.first is None else self.first.to_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """All stages, and what the differences mean for decisions.
+
+    Attributes
+    ----------
+    agreement: samples on which reference and program decide alike.
+    reference_accuracy, accuracy: of the reference and of the program; None without labels.
+    reference, trace: the runs themselves, for figures and energy.
+    """
+
+    program_hash: str
+    target: str
+    stages: tuple[Stage, ...]
+    agreement: Proportion
+    reference_accuracy: Proportion | None
+    accuracy: Proportion | None
+    reference: Trace = field(repr=False)
+    trace: Trace = field(repr=False)
+
+    @property
+    def status(self) -> Literal["passed", "failed", "incomplete"]:
+        """`failed` if any stage failed, else `incomplete` if any did not run, else `passed`."""
+        statuses = {stage.status for stage in self.stages}
+        if "failed" in statuses:
+            return "failed"
+        return "incomplete" if "not run" in statuses else "passed"
+
+    @property
+    def passed(self) -> bool:
+        """Every stage ran and passed."""
+        return self.status == "passed"
+
+    def stage(self, name: str) -> Stage:
+        """The stage called `name`."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        accuracies = {"reference_accuracy": self.reference_accuracy, "accuracy": self.accuracy}
+        return {
+            "status": self.status,
+            "program": self.program_hash,
+            "target": self.target,
+            "stages": [stage.to_dict() for stage in self.stages],
+            "agreement": self.agreement.to_dict(),
+            **{k: None if v is None else v.to_dict() for k, v in accuracies.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What the lossy stage (`lowering`) must reach.
+
+    `accuracy_drop` applies where there are labels, `agreement` of decisions where there are none.
+    """
+
+    accuracy_drop: float = 0.01
+    agreement: float = 0.95
+
+
+def verify(
+    program: Program,
+    network: Network,
+    target: Target,
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]],
+    *,
+    labels: NDArray[Any] | None = None,
+    source: Mapping[str, Spikes] | None = None,
+    vendor_samples: int | None = 100,
+    timeout: float = 600.0,
+    gates: Gates | None = None,
+) -> Verdict:
+    """Compare source model, reference, program and vendor runtime, spike by spike.
+
+    Parameters
+    ----------
+    network: the reference of `program`.
+    inputs: spikes (samples, steps, *shape).
+    labels: integer class per sample.
+    source: spikes of the source framework itself per population, to verify the import.
+    vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
+        stage out, and the verdict incomplete.
+    timeout: seconds for the vendor's run.
+
+    Raises
+    ------
+    InputError
+        Inputs or labels that do not fit.
+    """
+    spikes = check_inputs(inputs, program.input_shapes)
+    samples = len(next(iter(spikes.values())))
+    truth = None if labels is None else _labels(labels, samples)
+    expected = reference.simulate(network, spikes)
+    actual = simulate(program, spikes, target.machine)
+    names = [population.name for population in program.populations]
+    agreed = agreement(expected.decisions(program.output), actual.decisions(program.output))
+    accuracies = [
+        None if truth is None else agreement(trace.decisions(program.output), truth)
+        for trace in (expected, actual)
+    ]
+    lowering = _lowering(expected, actual, names, agreed, accuracies, gates or Gates())
+    first = _divergence(program, network, target, spikes, _earliest(lowering.layers))
+    stages = [
+        *([] if source is None else [_import(network, spikes, Trace(source), expected, names)]),
+        replace(lowering, first=first),
+        _golden(program, target),
+        _vendor(program, target, spikes, actual, names, vendor_samples, timeout),
+    ]
+    for stage in stages:
+        logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
+    return Verdict(
+        program_hash=program.hash,
+        target=program.target,
+        stages=tuple(stages),
+        agreement=agreed,
+        reference_accuracy=accuracies[0],
+        accuracy=accuracies[1],
+        reference=expected,
+        trace=actual,
+    )
+
+
+def _labels(labels: NDArray[Any], samples: int) -> NDArray[np.int64]:
+    array = np.asarray(labels)
+    if array.shape != (samples,) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"labels have shape {array.shape} and dtype {array.dtype}, expected ({samples},) "
+            "integers"
+        )
+    return array.astype(np.int64)
+
+
+def _import(
+    network: Network, inputs: Mapping[str, Spikes], source: Trace, expected: Trace, names: list[str]
+) -> Stage:
+    """The source framework's own spikes against the reference.
+
+    They compute in float32 and sum in another order, so a potential that ties with its threshold to
+    within rounding may fall either way.  The stage passes if every sample that differs starts to
+    differ at such a tie: |v - threshold| <= 1e-5 thresholds in the reference.
+    """
+    layers = compare(source, expected, names)
+    margins = [_margin(network, inputs, cell) for cell in origins(source, expected, names)]
+    unexplained = sum(margin > ROUNDING_MARGIN for margin in margins)
+    total = sum(layer.mismatches for layer in layers)
+    if not total:
+        text = "every spike is equal"
+    elif unexplained:
+        text = f"{total} spikes differ, and {unexplained} samples part away from any rounding tie"
+    else:
+        text = f"{total} spikes differ, all downstream of {len(margins)} float32 rounding ties"
+    return Stage(
+        "import",
+        "source model against reference",
+        "failed" if unexplained else "passed",
+        text,
+        layers,
+        source.samples,
+    )
+
+
+def _margin(network: Network, inputs: Mapping[str, Spikes], cell: Cell) -> float:
+    """|v - threshold| / threshold of a cell in the reference."""
+    one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
+    trace = reference.simulate(network, one, record=(cell.population,))
+    population = next(p for p in network.populations if p.name == cell.population)
+    potential = trace.states[cell.population]["v"][(0, cell.step, *cell.neuron)]
+    threshold = population.threshold[cell.neuron]
+    return float(abs(potential - threshold) / threshold)
+
+
+def _lowering(
+    expected: Trace,
+    actual: Trace,
+    names: list[str],
+    agreed: Proportion,
+    accuracies: list[Proportion | None],
+    gates: Gates,
+) -> Stage:
+    layers = compare(expected, actual, names)
+    total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
+    text = f"{total} of {cells} cells differ ({total / cells:.3%})"
+    before, after = accuracies
+    if before is None or after is None:
+        good = agreed.value >= gates.agreement
+        text += f"; decisions agree on {agreed.value:.1%} (gate: {gates.agreement:.1%})"
+    else:
+        drop = before.value - after.value
+        good = drop <= gates.accuracy_drop
+        text += (
+            f"; accuracy {before.value:.2%} -> {after.value:.2%} "
+            f"(gate: a drop of {gates.accuracy_drop:.1%})"
+        )
+    return Stage(
+        "lowering",
+        "reference (float64) against program (integers)",
+        "passed" if good else "failed",
+        text,
+        layers,
+        expected.samples,
+    )
+
+
+def _earliest(layers: tuple[Layer, ...]) -> Cell | None:
+    """The first difference in time; of equals, that of the first layer, which causes the others."""
+    cells = [layer.first for layer in layers if layer.first is not None]
+    return min(cells, key=lambda cell: cell.step, default=None)
+
+
+def _divergence(
+    program: Program,
+    network: Network,
+    target: Target,
+    inputs: Mapping[str, Spikes],
+    cell: Cell | None,
+) -> Divergence | None:
+    """Both potentials at a differing cell."""
+    if cell is None:
+        return None
+    one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
+    at = (0, cell.step, *cell.neuron)
+    name = cell.population
+    expected = reference.simulate(network, one, record=(name,))
+    actual = simulate(program, one, target.machine, record=(name,))
+    states = in_model_units(actual.states[name], program.population(name))
+    population = next(p for p in network.populations if p.name == name)
+    return Divergence(
+        cell,
+        bool(expected.spikes[name][at]),
+        float(population.threshold[cell.neuron]),
+        float(expected.states[name]["v"][at]),
+        float(states["potential"][at]),
+    )
+
+
+def _golden(program: Program, target: Target) -> Stage:
+    """The program's own golden traces against the simulator as it is now."""
+    title = "golden traces in the program against this simulator"
+    if program.golden is None:
+        return Stage("golden", title, "not run", "the program has no golden traces")
+    expected = Trace({**program.golden.inputs, **program.golden.spikes})
+    actual = simulate(program, program.golden.inputs, target.machine)
+    layers = compare(expected, actual, program.golden.spikes)
+    total = sum(layer.mismatches for layer in layers)
+    text = "every spike is equal" if not total else f"{total} spikes differ"
+    status: Status = "failed" if total else "passed"
+    return Stage("golden", title, status, text, layers, expected.samples)
+
+
+def _vendor(
+    program: Program,
+    target: Target,
+    inputs: Mapping[str, Spikes],
+    actual: Trace,
+    names: list[str],
+    samples: int | None,
+    timeout: float,
+) -> Stage:
+    """The program in the vendor's runtime against the simulator: must be equal in every cell."""
+    title = f"program in this simulator against {target.vendor}"
+    if samples is None:
+        return Stage("vendor", title, "not run", "left out on request")
+    some = {name: array[:samples] for name, array in inputs.items()}
+    try:
+        trace = target.run_vendor(program, some, timeout=timeout)
+    except TargetError as error:
+        return Stage("vendor", title, "not run", str(error))
+    ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})
+    layers = compare(trace, ours, names)
+    total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
+    text = f"{total} of {cells} cells differ: every population, every step, {ours.samples} samples"
+    return Stage(
+        "vendor", title, "failed" if total else "passed", text, layers, ours.samples
+    )

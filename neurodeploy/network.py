@@ -1,0 +1,176 @@
+"""`Network`: the meaning of a model, a typed, shape-checked, discrete-time graph.
+
+Populations of leaky integrate-and-fire neurons, joined by connections.  A connection is a chain of
+bias-free linear maps; constant currents (biases) belong to the population that they drive.  All
+arrays are float64, read-only, and of the population's full shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurodeploy.errors import ModelError
+from neurodeploy.linear import FloatArray, LinearMap, Shape
+from neurodeploy.semantics import Semantics
+
+if TYPE_CHECKING:
+    import nir
+
+
+@dataclass(frozen=True)
+class InputPort:
+    """Where spikes enter: (name, shape without batch and time)."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    r"""Leaky integrate-and-fire neurons, :math:`v = \beta v + x + b`, spiking at :math:`\theta`.
+
+    Attributes
+    ----------
+    decay: β per neuron, in [0, 1].
+    threshold: θ per neuron, positive.
+    bias: constant input b per neuron and step.
+    semantics: what a step means (see `Semantics` for the reset equations).
+    """
+
+    name: str
+    shape: Shape
+    decay: FloatArray
+    threshold: FloatArray
+    bias: FloatArray
+    semantics: Semantics
+
+    def __post_init__(self) -> None:
+        for name in ("decay", "threshold", "bias"):
+            array = getattr(self, name)
+            if array.shape != self.shape:
+                raise ModelError(
+                    f"{name} has shape {array.shape}, the population {self.shape}", node=self.name
+                )
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            if bad:
+                raise ModelError(f"{bad} of {array.size} values of {name} are not finite",
+                                 node=self.name)
+        if self.decay.size and (self.decay.min() < 0 or self.decay.max() > 1):
+            raise ModelError(
+                f"decay spans {self.decay.min():g}..{self.decay.max():g}, expected 0..1",
+                node=self.name,
+            )
+        if self.threshold.size and self.threshold.min() <= 0:
+            raise ModelError(
+                f"the lowest threshold is {self.threshold.min():g}, expected a positive one",
+                node=self.name,
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """Synapses from `source` (a population or input port) to `target`: `ops` applied in order."""
+
+    source: str
+    target: str
+    ops: tuple[LinearMap, ...]
+
+    @property
+    def name(self) -> str:
+        """`source->target`."""
+        return f"{self.source}->{self.target}"
+
+    def apply(self, x: FloatArray) -> FloatArray:
+        """Currents (..., *target shape) caused by spikes (..., *source shape)."""
+        for op in self.ops:
+            x = op.apply(x)
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Inputs, populations in topological order, and connections; valid by construction.
+
+    Attributes
+    ----------
+    outputs: names of the populations whose spikes leave the network.
+    graph: the NIR graph it was loaded from, with semantics in its metadata.
+
+    Raises
+    ------
+    ModelError
+        Duplicate or unknown names, shapes that do not fit, or an order that is not topological.
+    """
+
+    inputs: tuple[InputPort, ...]
+    populations: tuple[Population, ...]
+    connections: tuple[Connection, ...]
+    outputs: tuple[str, ...]
+    graph: nir.NIRGraph = field(repr=False)
+
+    def __post_init__(self) -> None:
+        shapes = self.shapes
+        if len(shapes) != len(self.inputs) + len(self.populations):
+            raise ModelError("two nodes of the network have the same name")
+        if not self.populations:
+            raise ModelError("the network has no neurons", hint="Add at least one LIF population.")
+        if not self.outputs:
+            raise ModelError("no population reaches an output")
+        order = {name: index for index, name in enumerate(shapes)}
+        for connection in self.connections:
+            self._check(connection, shapes)
+            if order[connection.source] >= order[connection.target]:
+                raise ModelError(
+                    "a recurrent connection; recurrence is not supported yet",
+                    node=connection.name,
+                )
+        for name in self.outputs:
+            if name not in {population.name for population in self.populations}:
+                raise ModelError("an output must be a population", node=name)
+
+    @staticmethod
+    def _check(connection: Connection, shapes: Mapping[str, Shape]) -> None:
+        for name in (connection.source, connection.target):
+            if name not in shapes:
+                raise ModelError(f"unknown node {name!r}", node=connection.name)
+        shape = shapes[connection.source]
+        for op in connection.ops:
+            if op.in_shape != shape:
+                raise ModelError(
+                    f"{type(op).__name__} expects {op.in_shape} and gets {shape}",
+                    node=connection.name,
+                )
+            shape = op.out_shape
+        if shape != shapes[connection.target]:
+            raise ModelError(
+                f"delivers {shape} to a population of shape {shapes[connection.target]}",
+                node=connection.name,
+            )
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every input port and population, in topological order."""
+        nodes: tuple[InputPort | Population, ...] = (*self.inputs, *self.populations)
+        return {node.name: node.shape for node in nodes}
+
+    def incoming(self, name: str) -> tuple[Connection, ...]:
+        """Connections that end at `name`."""
+        return tuple(c for c in self.connections if c.target == name)
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Most connections between an input and each node; inputs have depth 0."""
+        depths = {port.name: 0 for port in self.inputs}
+        for population in self.populations:
+            sources = [depths[c.source] for c in self.incoming(population.name)]
+            depths[population.name] = 1 + max(sources, default=0)
+        return depths

@@ -1,0 +1,1 @@
+"""Bit-accurate simulation of programs."""

@@ -1,0 +1,24 @@
+"""The one place that says how kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.extending import register_jitable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def primitive(function: Function) -> Function:
+    """A plain Python function that kernels may call too: one formula for numpy and numba."""
+    return cast(Function, register_jitable(function))
+
+
+def kernel(function: Function) -> Function:
+    """Compile for the machine at first call, parallel over samples, cached on disk.
+
+    numba's cache only watches the kernel's own file: keep the primitives that it calls in that file.
+    """
+    return cast(Function, njit(cache=True, parallel=True, nogil=True)(function))

@@ -1,0 +1,128 @@
+"""What a target is, and how targets are found.
+
+A target is an object registered under the entry-point group `neurodeploy.targets`.  The library
+never imports a target by name: third parties register theirs the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from neurodeploy.errors import TargetError, Violation
+from neurodeploy.network import Network
+from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.semantics import Semantics
+from neurodeploy.trace import Spikes, Trace
+
+GROUP = "neurodeploy.targets"
+Progress = Callable[[float, str], None]
+
+
+@runtime_checkable
+class Machine(Protocol):
+    """A chip's arithmetic, as the simulator uses it."""
+
+    def activation(self, total: NDArray[np.int64], synapses: Synapses) -> NDArray[np.int64]:
+        """What a population receives for an exact sum of weights."""
+
+    def neurons(
+        self,
+        current: NDArray[np.int64],
+        population: Neurons,
+        recurrent: tuple[Synapses, ...],
+        record: bool,
+    ) -> tuple[Spikes, dict[str, NDArray[np.int64]]]:
+        """Spikes (samples, steps, n), and states by name where `record`, for currents of that shape.
+
+        `recurrent` holds one-to-one synapses of the population onto itself.
+        """
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A chip that programs can be compiled for."""
+
+    @property
+    def name(self) -> str:
+        """Unique, as on the command line."""
+
+    @property
+    def description(self) -> str:
+        """One line."""
+
+    @property
+    def semantics(self) -> Semantics:
+        """What one step means on this chip."""
+
+    @property
+    def machine(self) -> Machine:
+        """Its arithmetic."""
+
+    @property
+    def chip(self) -> Mapping[str, Any]:
+        """Its chip file: limits and constants."""
+
+    @property
+    def vendor(self) -> str:
+        """The vendor's runtime that `run_vendor` uses, with its version."""
+
+    def lower(self, network: Network, calibration: Trace) -> Program:
+        """Put `network` on the chip's number grid; `calibration` is its reference trace.
+
+        Raises `SemanticsError` with everything that cannot be lowered.
+        """
+
+    def check(self, program: Program) -> tuple[Violation, ...]:
+        """All broken design rules."""
+
+    def run_vendor(
+        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
+    ) -> Trace:
+        """Run in the vendor's runtime; raises `TargetError` where it is not available."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A registered target: loaded, or the error that kept it from loading."""
+
+    name: str
+    target: Target | None
+    error: str | None
+
+
+def find_targets() -> tuple[Found, ...]:
+    """All registered targets, sorted by name; broken plug-ins are listed with their error."""
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            target = entry.load()
+            if not isinstance(target, Target):
+                raise TypeError(f"{entry.value} is a {type(target).__name__}, not a target")
+            found.append(Found(entry.name, target, None))
+        except Exception as error:  # a plug-in may raise anything
+            found.append(Found(entry.name, None, f"{type(error).__name__}: {error}"))
+    return tuple(found)
+
+
+def get_target(name: str) -> Target:
+    """The target called `name`.
+
+    Raises
+    ------
+    TargetError
+        Unknown, or it could not be loaded.
+    """
+    found = {item.name: item for item in find_targets()}
+    if name not in found:
+        raise TargetError(
+            f"unknown target {name!r}", hint=f"Installed: {', '.join(found) or 'none'}."
+        )
+    item = found[name]
+    if item.target is None:
+        raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
+    return item.target

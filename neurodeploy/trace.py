@@ -1,0 +1,114 @@
+"""`Trace`: what happened in a run, and how inputs of a run are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import InputError
+from neurodeploy.linear import Shape
+
+Spikes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Spikes of every input and population, and states where asked for.
+
+    Time is the model's: step t of a population is when it processes input step t, on whatever
+    hardware step that was.
+
+    Attributes
+    ----------
+    spikes: name -> uint8 (samples, steps, *shape), 0 or 1.
+    states: population -> state name -> array (samples, steps, *shape), after each step.
+    """
+
+    spikes: Mapping[str, Spikes]
+    states: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.spikes.values())))
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps per sample."""
+        return int(next(iter(self.spikes.values())).shape[1])
+
+    def counts(self, name: str) -> NDArray[np.int64]:
+        """Spikes per sample and neuron of `name`: int64 (samples, *shape)."""
+        return np.asarray(self.spikes[name].sum(axis=1, dtype=np.int64))
+
+    def decisions(self, output: str) -> NDArray[np.int64]:
+        """Class per sample: the output neuron with most spikes, the first of equals."""
+        counts = self.counts(output)
+        return np.asarray(counts.reshape(len(counts), -1).argmax(axis=1))
+
+
+def concatenate(traces: list[Trace]) -> Trace:
+    """Join traces of consecutive samples into one."""
+    first = traces[0]
+    spikes = {name: np.concatenate([t.spikes[name] for t in traces]) for name in first.spikes}
+    states = {
+        name: {key: np.concatenate([t.states[name][key] for t in traces]) for key in keys}
+        for name, keys in first.states.items()
+    }
+    return Trace(spikes, states)
+
+
+def check_inputs(
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]], ports: Mapping[str, Shape]
+) -> dict[str, Spikes]:
+    """Return input spikes per port as uint8 (samples, steps, *shape).
+
+    Parameters
+    ----------
+    inputs:
+        One array for a network with one input, else a mapping from port name to array; each
+        (samples, steps, *port shape), of any numeric dtype, every value 0 or 1.
+
+    Raises
+    ------
+    InputError
+        A missing or unknown port, a wrong shape or dtype, a value that is not a spike.
+    """
+    if not isinstance(inputs, Mapping):
+        if len(ports) != 1:
+            raise InputError(
+                f"the network has {len(ports)} inputs ({', '.join(ports)})",
+                hint="Give a mapping from input name to array.",
+            )
+        inputs = {next(iter(ports)): inputs}
+    if set(inputs) != set(ports):
+        raise InputError(
+            f"inputs are named {', '.join(map(str, inputs))}, the network's {', '.join(ports)}"
+        )
+    result = {name: _check_port(name, inputs[name], shape) for name, shape in ports.items()}
+    if len({array.shape[:2] for array in result.values()}) != 1:
+        raise InputError("the inputs differ in their number of samples or steps")
+    return result
+
+
+def _check_port(name: str, values: NDArray[Any], shape: Shape) -> Spikes:
+    array = np.asarray(values)
+    expected = "(samples, steps, " + ", ".join(map(str, shape)) + ")"
+    if array.dtype.kind not in "buif":
+        raise InputError(f"dtype {array.dtype} is not numeric", node=name)
+    if array.ndim != len(shape) + 2 or array.shape[2:] != shape:
+        raise InputError(f"shape {array.shape}, expected {expected}", node=name)
+    if 0 in array.shape:
+        raise InputError(f"empty array of shape {array.shape}", node=name)
+    wrong = int(np.count_nonzero((array != 0) & (array != 1)))
+    if wrong:
+        raise InputError(
+            f"{wrong} of {array.size} values are neither 0 nor 1",
+            node=name,
+            hint="Encode analog values as spikes first (rate, latency or delta code).",
+        )
+    return np.ascontiguousarray(array, dtype=np.uint8)

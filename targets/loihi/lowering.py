@@ -1,0 +1,422 @@
+r"""From a `Network` to Loihi 2's number grid.
+
+Two ways to put a leaky integrate-and-fire neuron on Loihi 2's CUBA LIF (a current register u, a
+voltage register v that resets to zero):
+
+*voltage*
+    v is the membrane, u passes the input through (`du` = 4095).  For reset to zero.
+*current*
+    u is the membrane, v passes u through (`dv` = 4096: on silicon 4095 with the voltage decay offset
+    bit).  v's reset then has no effect, and a self-synapse of weight −vth supplies snnTorch's
+    delayed subtraction exactly: u' = βu + x − θS.  Without the self-synapse nothing resets.  A
+    constant input b acts as c = b/(1−β): u starts at −c and the bias register adds c where the
+    threshold is tested.
+
+Thresholds move into the weights first (a neuron divided by its threshold spikes the same), so one
+number V, the threshold on the grid, is the scale of a population: w = 2 round(W V / 2^(e+1)) with
+|w| ≤ 254 and exponent e.  V is chosen so that the threshold has no rounding error, the weights use
+their eight bits, and no register overflows: proven from the weights where possible, else with a
+factor two over the calibration data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
+from neurodeploy.linear import Conv2d, Dense, FloatArray
+from neurodeploy.network import Connection, Network, Population
+from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses
+from neurodeploy.semantics import Difference, Semantics, diff
+from neurodeploy.targets.loihi.arithmetic import (
+    DECAY_ONE,
+    STATE_LIMIT,
+    STATE_SHIFT,
+    bias_current,
+)
+from neurodeploy.targets.loihi.ranges import Mode, certify, fan_in_bounds, worst_case
+from neurodeploy.trace import Trace
+
+WEIGHT_LIMIT = 254
+VTH_LIMIT = (1 << 17) - 1
+WEIGHT_EXPONENT_LIMIT = 6
+BIAS_MANTISSA_LIMIT = (1 << 12) - 1
+BIAS_EXPONENT_LIMIT = 7
+CALIBRATION_MARGIN = 2.0
+STATE_UNIT = 1 << STATE_SHIFT
+
+SEMANTICS = Semantics(
+    reset="zero",
+    reset_timing="immediate",
+    comparison=">",
+    edge_delay=1,
+    rounding="toward-zero",
+    overflow="wrap-current-saturate-voltage",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """A population divided by its thresholds: every threshold is 1."""
+
+    population: Population
+    mode: Mode
+    self_reset: bool
+    connections: tuple[tuple[Connection, Dense | Conv2d], ...]
+    bias: FloatArray
+    iota: IntArray
+    """12-bit decay, 4096 (1 - beta), rounded."""
+
+
+def lower(network: Network, calibration: Trace, target: str) -> Program:
+    """Lower every population; all incompatibilities of all populations are reported at once.
+
+    Parameters
+    ----------
+    network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
+    calibration: reference trace with states `v` and `x` of every population.
+
+    Raises
+    ------
+    SemanticsError
+        Semantics that this chip cannot execute exactly or in a stated approximation.
+    ModelError
+        Parameters that have no place on the grid.
+    """
+    problems: list[NeurodeployError] = []
+    populations: list[Neurons] = []
+    synapses: list[Synapses] = []
+    lowerings: list[Lowering] = []
+    ranges: list[Range] = []
+    depths = network.depths
+    for population in network.populations:
+        try:
+            lowerings += _resolve(population)
+            _check_depths(network, population.name, depths)
+            unit = _unit(network, population)
+            placed, arriving, notes = _place(
+                unit, calibration.states[population.name], depths[population.name]
+            )
+            populations.append(placed)
+            synapses += arriving
+            lowerings += notes
+            states = calibration.states[population.name]
+            ranges += certify(placed, arriving, states, unit.mode)
+        except NeurodeployError as error:
+            problems.append(error)
+    if problems:
+        raise _all(problems)
+    return Program(
+        target=target,
+        inputs=network.inputs,
+        populations=tuple(populations),
+        synapses=tuple(synapses),
+        outputs=network.outputs,
+        graph=network.graph.to_dict(),
+        lowerings=tuple(lowerings),
+        ranges=tuple(ranges),
+    )
+
+
+def _all(problems: list[NeurodeployError]) -> NeurodeployError:
+    if len(problems) == 1:
+        return problems[0]
+    text = "; ".join(str(problem) for problem in problems)
+    return SemanticsError(f"{len(problems)} populations cannot be lowered: {text}")
+
+
+def _resolve(population: Population) -> list[Lowering]:
+    """How each difference in semantics is lowered; raises for those that are not."""
+    semantics = population.semantics
+    notes, refused = [], []
+    for difference in diff(semantics, SEMANTICS, node=population.name):
+        note = _resolution(difference, semantics)
+        if note is None:
+            refused.append(difference)
+        elif note:
+            notes.append(Lowering(population.name, difference.field, note[0], note[1]))
+    if refused:
+        fields = {difference.field for difference in refused}
+        hint = (
+            "Train or export with reset_delay=True (snnTorch's default), or with "
+            'reset_mechanism="zero".'
+            if fields & {"reset_timing", "reset_amount", "reset"}
+            else "Change the model; Loihi 2 has no equivalent."
+        )
+        raise SemanticsError(
+            "cannot run on Loihi 2: "
+            + ", ".join(f"{d.field} is {d.model} (chip: {d.target})" for d in refused),
+            node=population.name,
+            hint=hint,
+        )
+    return notes
+
+
+def _resolution(
+    difference: Difference, semantics: Semantics
+) -> tuple[Literal["exact", "approximate"], str] | tuple[()] | None:
+    """(how, text), nothing to say, or None if it cannot be lowered."""
+    subtract = semantics.reset == "subtract"
+    match difference.field:
+        case "reset" if semantics.reset == "none":
+            return "exact", "no reset: the current register is the membrane, v has no memory"
+        case "reset" if semantics.reset_timing == "delayed":
+            return (
+                "exact",
+                "delayed subtraction: the current register is the membrane, a self-synapse of "
+                "weight -threshold supplies the reset one step later",
+            )
+        case "reset_timing" if not subtract:
+            return "exact", "resetting to zero now or at the next step gives the same spikes"
+        case "reset_timing" if semantics.reset_timing == "delayed":
+            return ()
+        case "edge_delay" if semantics.edge_delay == 0:
+            return (
+                "exact",
+                "a synapse takes one step: each population starts from its initial state one step "
+                "after the one before it",
+            )
+        case "rounding":
+            return (
+                "approximate",
+                "states are integers rounded toward zero, weights have 8 bits, decays 12",
+            )
+        case "overflow":
+            return "exact", "no register leaves its range (see the ranges)"
+        case _:
+            return None
+
+
+def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> None:
+    for connection in network.incoming(name):
+        missing = depths[name] - depths[connection.source] - 1
+        if missing:
+            raise SemanticsError(
+                f"spikes arrive {missing} steps early: another path to {name} is longer",
+                node=connection.name,
+                hint="Branches that join must have the same number of layers.",
+            )
+
+
+def _unit(network: Network, population: Population) -> _Unit:
+    """Divide weights and bias by the thresholds."""
+    semantics = population.semantics
+    connections = []
+    for connection in network.incoming(population.name):
+        (op,) = connection.ops
+        if not isinstance(op, (Dense, Conv2d)):
+            raise ModelError("is neither dense nor a convolution", node=connection.name)
+        connections.append((connection, _divide(op, population.threshold, connection.name)))
+    return _Unit(
+        population=population,
+        mode="voltage" if semantics.reset == "zero" else "current",
+        self_reset=semantics.reset == "subtract",
+        connections=tuple(connections),
+        bias=population.bias / population.threshold,
+        iota=np.rint((1.0 - population.decay) * DECAY_ONE).astype(np.int64),
+    )
+
+
+def _divide(op: Dense | Conv2d, threshold: FloatArray, node: str) -> Dense | Conv2d:
+    if isinstance(op, Dense):
+        return replace(op, weight=op.weight / threshold.reshape(-1, 1))
+    channels = threshold[:, :1, :1]
+    if np.any(threshold != channels):
+        raise ModelError(
+            "thresholds differ within a channel of a convolution, whose weights are shared",
+            node=node,
+            hint="Use one threshold per channel.",
+        )
+    return replace(op, weight=op.weight / channels[..., None])
+
+
+def _place(
+    unit: _Unit, states: Mapping[str, FloatArray], depth: int
+) -> tuple[Neurons, list[Synapses], list[Lowering]]:
+    """Choose the scale and round everything onto the grid."""
+    population = unit.population
+    name = population.name
+    offset = _offset(unit)
+    largest = max((float(np.abs(op.weight).max()) for _, op in unit.connections), default=0.0)
+    fan_in = fan_in_bounds((op.weight for _, op in unit.connections), population.size)
+    bounds = worst_case(unit.mode, unit.self_reset, unit.iota, offset, fan_in)
+    proven = _limit(bounds.reach)
+    vth, exponent = _scale(proven, largest, unit.self_reset)
+    if vth is None or largest * vth < WEIGHT_LIMIT / 2:
+        observed = _limit(_observed_reach(unit, states, offset))
+        vth, exponent = _scale(max(proven, observed), largest, unit.self_reset)
+    if vth is None:
+        raise ModelError(
+            "the threshold is below one step of the weight grid: weights are up to "
+            f"{largest:g} times their threshold and states would overflow",
+            node=name,
+            hint="Scale the weights down or the threshold up.",
+        )
+    synapses = [
+        _synapses(connection, op, population, vth, exponent) for connection, op in unit.connections
+    ]
+    notes = [_rounding_note(unit, synapses, vth)]
+    if unit.self_reset:
+        synapses.append(_self_reset(population, vth))
+    mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, name)
+    effective = np.asarray(bias_current(mantissa, bias_exponent))
+    membrane = unit.mode == "current"
+    parameters = {
+        "du": unit.iota - 1 if membrane else np.int64(DECAY_ONE - 1),
+        "dv": np.int64(DECAY_ONE) if membrane else unit.iota,
+        "vth": np.int64(vth),
+        "bias_mant": mantissa,
+        "bias_exp": np.int64(bias_exponent),
+        "u0": -effective if membrane else np.int64(0),
+        "v0": np.int64(0),
+    }
+    if membrane and np.any(unit.iota < 1):
+        raise ModelError(
+            "a neuron without leak (beta = 1) cannot keep its membrane in the current register, "
+            "whose decay is at least 1/4096",
+            node=name,
+            hint='Use reset_mechanism="zero", or beta <= 4095/4096.',
+        )
+    neurons = Neurons(
+        name=name,
+        shape=population.shape,
+        depth=depth,
+        parameters={key: _compact(np.asarray(value)) for key, value in parameters.items()},
+        unit=_compact(vth * STATE_UNIT / population.threshold),
+    )
+    return neurons, synapses, notes
+
+
+def _offset(unit: _Unit) -> FloatArray:
+    """What the bias register adds: b in voltage mode, c = b/(1-beta) in current mode."""
+    if unit.mode == "voltage" or not np.any(unit.bias):
+        return unit.bias
+    if np.any(unit.iota < 1):
+        raise ModelError(
+            "a neuron without leak (beta = 1) cannot have a bias here",
+            node=unit.population.name,
+            hint='Use reset_mechanism="zero", a bias of zero, or beta <= 4095/4096.',
+        )
+    return np.asarray(unit.bias * DECAY_ONE / unit.iota)
+
+
+def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray) -> float:
+    """Largest current or potential on the calibration data, in thresholds, with a margin."""
+    theta = unit.population.threshold
+    seen = max(float(np.abs(states[name] / theta).max(initial=1.0)) for name in ("v", "x"))
+    return CALIBRATION_MARGIN * seen + float(np.abs(offset).max(initial=0.0))
+
+
+def _limit(reach: float) -> float:
+    """Largest threshold V for which no register leaves 24 bits."""
+    return (STATE_LIMIT - 1) / STATE_UNIT / max(reach, 1.0)
+
+
+def _scale(limit: float, largest: float, self_reset: bool) -> tuple[int | None, int]:
+    """The threshold V and weight exponent e that fit under `limit`; V is None if nothing fits."""
+    limit = min(limit, WEIGHT_LIMIT << WEIGHT_EXPONENT_LIMIT if self_reset else VTH_LIMIT)
+    if largest == 0.0:
+        exponent, vth = 0, min(limit, float(WEIGHT_LIMIT))
+    else:
+        room = limit * largest / WEIGHT_LIMIT
+        exponent = min(WEIGHT_EXPONENT_LIMIT, math.floor(math.log2(room)) if room >= 1 else 0)
+        vth = min(limit, WEIGHT_LIMIT * 2.0**exponent / largest)
+    if vth < 2:
+        return None, exponent
+    if not self_reset:
+        return math.floor(vth), exponent
+    weight, shift = _self_weight(vth)
+    return weight << shift, exponent
+
+
+def _self_weight(vth: float) -> tuple[int, int]:
+    """Largest (w, k) with w even, w <= 254 and w 2^k <= vth: the threshold as one synapse."""
+    shift = max(0, math.ceil(math.log2(vth / WEIGHT_LIMIT)))
+    return int(vth // 2**shift) // 2 * 2, shift
+
+
+def _synapses(
+    connection: Connection, op: Dense | Conv2d, population: Population, vth: int, exponent: int
+) -> Synapses:
+    step = 2.0 ** (exponent + 1)
+    weight = 2 * np.rint(op.weight * vth / step).astype(np.int64)
+    weight = np.clip(weight, -WEIGHT_LIMIT, WEIGHT_LIMIT)
+    geometry: dict[str, Any] = (
+        {
+            "stride": op.stride,
+            "padding": op.padding,
+            "dilation": op.dilation,
+            "groups": op.groups,
+        }
+        if isinstance(op, Conv2d)
+        else {}
+    )
+    return Synapses(
+        name=connection.name,
+        source=connection.source,
+        target=connection.target,
+        kind="conv2d" if isinstance(op, Conv2d) else "dense",
+        weight=weight,
+        exponent=exponent,
+        in_shape=op.in_shape,
+        out_shape=population.shape,
+        **geometry,
+    )
+
+
+def _self_reset(population: Population, vth: int) -> Synapses:
+    weight, shift = _self_weight(vth)
+    return Synapses(
+        name=f"{population.name}->{population.name}",
+        source=population.name,
+        target=population.name,
+        kind="one-to-one",
+        weight=np.full(population.size, -weight, np.int64),
+        exponent=shift,
+        in_shape=population.shape,
+        out_shape=population.shape,
+    )
+
+
+def _mantissa(bias: FloatArray, node: str) -> tuple[IntArray, int]:
+    """(mantissa, exponent) with one exponent for the population, the smallest that fits."""
+    largest = float(np.abs(bias).max(initial=0.0))
+    for exponent in range(BIAS_EXPONENT_LIMIT + 1):
+        if round(largest / 2**exponent) <= BIAS_MANTISSA_LIMIT:
+            return np.rint(bias / 2**exponent).astype(np.int64), exponent
+    raise ModelError(
+        f"a bias of {largest:g} state units does not fit 13 bits with exponent "
+        f"{BIAS_EXPONENT_LIMIT}",
+        node=node,
+        hint="Reduce the bias, or beta where the neuron resets by subtraction.",
+    )
+
+
+def _compact(values: IntArray | FloatArray) -> IntArray | FloatArray:
+    """One value instead of many equal ones."""
+    flat = values.reshape(-1)
+    return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()
+
+
+def _rounding_note(unit: _Unit, synapses: list[Synapses], vth: int) -> Lowering:
+    """The largest rounding errors, as numbers."""
+    weight = max(
+        (
+            float(np.abs(op.weight * vth - s.weight * 2.0**s.exponent).max()) / vth
+            for (_, op), s in zip(unit.connections, synapses, strict=True)
+        ),
+        default=0.0,
+    )
+    decay = float(np.abs(unit.population.decay - (1 - unit.iota / DECAY_ONE)).max())
+    return Lowering(
+        unit.population.name,
+        "quantisation",
+        "exact" if weight == decay == 0 else "approximate",
+        f"threshold {vth} exact; weights off by at most {weight:.2g} thresholds, "
+        f"decays by at most {decay:.2g}",
+    )

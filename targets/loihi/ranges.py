@@ -1,0 +1,147 @@
+"""What registers can reach: bounds for every input, and certificates from the integer weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.linear import FloatArray
+from neurodeploy.program import Neurons, Range, Synapses
+from neurodeploy.targets.loihi.arithmetic import (
+    DECAY_ONE,
+    STATE_LIMIT,
+    STATE_SHIFT,
+    bias_current,
+)
+
+Mode = Literal["voltage", "current"]
+STATE_UNIT = 1 << STATE_SHIFT
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Extremes over all neurons of a population: of the register u and of v before its reset."""
+
+    u_low: float
+    u_high: float
+    v_low: float
+    v_high: float
+
+    @property
+    def reach(self) -> float:
+        """Largest magnitude of all."""
+        return max(-self.u_low, self.u_high, -self.v_low, self.v_high)
+
+
+def fan_in_bounds(
+    weights: Iterable[FloatArray], size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
+
+    `weights` have the outputs first; a convolution's channel bounds hold for all its pixels.
+    """
+    low, high = np.zeros(size), np.zeros(size)
+    for weight in weights:
+        rows = weight.reshape(len(weight), -1)
+        pixels = size // len(rows)
+        low += np.repeat(np.minimum(rows, 0).sum(axis=1), pixels)
+        high += np.repeat(np.maximum(rows, 0).sum(axis=1), pixels)
+    return low, high
+
+
+def worst_case(
+    mode: Mode,
+    self_reset: bool,
+    iota: NDArray[np.int64],
+    offset: FloatArray,
+    fan_in: tuple[FloatArray, FloatArray],
+) -> Bounds:
+    """Bounds for every possible input, of neurons whose threshold is 1.
+
+    With decay b = 1 - iota/4096, bias register c and one step's input in [l, h]:
+
+    voltage, u = input:  v <= max(0, b + h + c),  v >= min(0, (l + c)/(1 - b)).
+    current, v = u + c, u from -c:
+      without reset  u in [min(-c, l/(1-b)), max(-c, h/(1-b))];
+      with the self-synapse of weight -1, which acts one step after u + c > 1:
+        u <= max(-c, b (1-c) + h, (h-1)/(1-b)),  u >= min(-c, l/(1-b), b (1-c) + l - 1).
+    Each is invariant under one step, and rounding toward zero only brings states nearer to zero.
+    """
+    low, high = fan_in
+    c = offset.reshape(-1)
+    leak = iota.reshape(-1) / DECAY_ONE
+    b = 1.0 - leak
+
+    def settled(x: FloatArray) -> FloatArray:
+        """x/(1-b): where a constant input x leads; without leak it never ends."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(x == 0, 0.0, x / leak)
+
+    if mode == "voltage":
+        u_low, u_high = low, high
+        v_low, v_high = np.minimum(0, settled(low + c)), np.maximum(0, b + high + c)
+    else:
+        if self_reset:
+            u_high = np.maximum(b * (1 - c) + high, settled(high - 1))
+            u_low = np.minimum(settled(low), b * (1 - c) + low - 1)
+        else:
+            u_high, u_low = settled(high), settled(low)
+        u_high, u_low = np.maximum(u_high, -c), np.minimum(u_low, -c)
+        v_low, v_high = u_low + c, u_high + c
+    return Bounds(float(u_low.min()), float(u_high.max()), float(v_low.min()), float(v_high.max()))
+
+
+def certify(
+    neurons: Neurons,
+    synapses: Iterable[Synapses],
+    states: Mapping[str, FloatArray],
+    mode: Mode,
+) -> list[Range]:
+    """Ranges of u and v of one population from its integer parameters.
+
+    Proven where the worst case over all inputs stays inside; otherwise the extremes of the
+    reference run on the calibration data, in chip units, marked as not proven.
+
+    Parameters
+    ----------
+    synapses: all that end at the population.
+    states: reference potentials `v` and input currents `x` on the calibration data.
+    mode: which register is the membrane.
+    """
+    parameters = neurons.parameters
+    vth = float(parameters["vth"].max())
+    unit = vth * STATE_UNIT
+    arriving = list(synapses)
+    weights = [s.weight * (2.0**s.exponent / vth) for s in arriving if not s.recurrent]
+    bounds = worst_case(
+        mode,
+        any(s.recurrent for s in arriving),
+        parameters["du"] + 1 if mode == "current" else parameters["dv"],
+        bias_current(parameters["bias_mant"], parameters["bias_exp"]) / unit,
+        fan_in_bounds(weights, math.prod(neurons.shape)),
+    )
+    limit = STATE_LIMIT - 1
+    proven = bounds.reach * unit <= limit
+    if not proven:
+        bounds, unit = _seen(neurons, states, mode), 1.0
+    return [
+        Range(neurons.name, register, low * unit, high * unit, -limit, limit, proven)
+        for register, low, high in (
+            ("u", bounds.u_low, bounds.u_high),
+            ("v", bounds.v_low, bounds.v_high),
+        )
+    ]
+
+
+def _seen(neurons: Neurons, states: Mapping[str, FloatArray], mode: Mode) -> Bounds:
+    """Extremes of the reference run on the calibration data, in chip units."""
+    unit = neurons.unit.reshape(-1)
+    unit = unit if unit.size == 1 else unit.reshape(neurons.shape)
+    v, x = states["v"] * unit, states["x"] * unit
+    u = v if mode == "current" else x
+    return Bounds(float(u.min()), float(u.max()), float(v.min()), float(v.max()))
