@@ -17,7 +17,7 @@ from neurodeploy._version import __version__
 from neurodeploy.semantics import Semantics, diff
 
 if TYPE_CHECKING:
-    from neurodeploy.api import compile, energy, load, network_of, run, verify
+    from neurodeploy.api import compile, energy, load, network_of, place, run, verify
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.snntorch import from_snntorch
     from neurodeploy.network import Network
@@ -42,6 +42,7 @@ __all__ = [
     "get_target",
     "load",
     "network_of",
+    "place",
     "report",
     "run",
     "verify",
@@ -60,6 +61,7 @@ _HOMES = {
     "get_target": "target",
     "load": "api",
     "network_of": "api",
+    "place": "api",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

@@ -28,6 +28,7 @@ from neurodeploy.trace import Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.mapping.placement import Placement
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,8 @@ def compile(  # the verb's name; the builtin is not used here
     Parameters
     ----------
     target: name of an installed target, such as `loihi2`.
-    calibration: typical input spikes (samples, steps, *shape); they choose the scale of a population
-        wherever no scale can be proven safe for every input.  The first four samples become the
+    calibration: typical input spikes (samples, steps, *shape); they choose a population's scale
+        wherever none can be proven safe for every input.  The first four samples become the
         program's golden traces.
     semantics: for neurons of a file that does not say what a step means.
 
@@ -149,9 +150,14 @@ def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
     """
     from neurodeploy.costs.counts import count
     from neurodeploy.costs.estimate import estimate
-    from neurodeploy.mapping import place
 
-    chip = get_target(program.target).chip
     trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
-    placement = place(program, chip)
-    return estimate(count(program, trace, placement), chip, placement)
+    placement = place(program)
+    return estimate(count(program, trace, placement), get_target(program.target).chip, placement)
+
+
+def place(program: Program) -> Placement:
+    """Put a program's neurons on cores of its chip; see `mapping.place`."""
+    from neurodeploy import mapping
+
+    return mapping.place(program, get_target(program.target).chip)

@@ -34,7 +34,7 @@ _ARRAY_NAME = re.compile(r"arrays/\d{1,6}\.npy")
 def save(path: str | Path, tree: dict[str, Any]) -> str:
     """Write `tree` to `path` atomically and return its content hash.
 
-    Leaves may be str, int, float, bool, None and numpy arrays; branches dict (str keys), list, tuple.
+    Leaves are str, int, float, bool, None or numpy arrays; branches dict (str keys), list, tuple.
 
     Raises
     ------
@@ -163,7 +163,9 @@ def _npy(array: NDArray[Any]) -> bytes:
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     buffer = io.BytesIO()
     np.lib.format.write_array(
-        buffer, np.ascontiguousarray(little).reshape(array.shape), version=(1, 0),
+        buffer,
+        np.ascontiguousarray(little).reshape(array.shape),
+        version=(1, 0),
         allow_pickle=False,
     )
     return buffer.getvalue()

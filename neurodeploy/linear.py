@@ -75,10 +75,11 @@ class Dense:
 
 @dataclass(frozen=True, eq=False)
 class Conv2d:
-    """y[o, i, j] = sum over c, k, l of W[o, c, k, l] x[c, i s - p + k d, j s - p + l d], x zero outside.
+    """y[o, i, j] = sum over c, k, l of W[o, c, k, l] x[c, i s - p + k d, j s - p + l d].
 
-    The cross-correlation of `torch.nn.Conv2d`.  `weight` is float64 (out channels, in channels /
-    groups, kernel height, kernel width); `stride`, `padding`, `dilation` are (height, width).
+    The cross-correlation of `torch.nn.Conv2d`; x is zero outside its size.  `weight` is float64
+    (out channels, in channels / groups, kernel height, kernel width); `stride`, `padding`,
+    `dilation` are (height, width).
     """
 
     weight: FloatArray
@@ -141,8 +142,9 @@ class Conv2d:
         (top, left), (_, height, width) = self.padding, self.in_shape
         padded = np.zeros((len(flat), *self._padded()))
         padded[:, :, top : top + height, left : left + width] = flat
-        y = np.zeros((len(flat), self.groups, self.weight.shape[0] // self.groups,
-                      *self.out_shape[1:]))
+        y = np.zeros(
+            (len(flat), self.groups, self.weight.shape[0] // self.groups, *self.out_shape[1:])
+        )
         for matrix, (rows, columns) in self._taps():
             window = padded[:, :, rows, columns]
             window = window.reshape(len(flat), self.groups, -1, *window.shape[2:])
@@ -200,9 +202,7 @@ class Reshape:
         return y.reshape((*_split(y, self.out_shape)[0], *self.in_shape))
 
 
-def pool2d(
-    in_shape: Shape, kernel: Pair, stride: Pair, padding: Pair, *, average: bool
-) -> Conv2d:
+def pool2d(in_shape: Shape, kernel: Pair, stride: Pair, padding: Pair, *, average: bool) -> Conv2d:
     """Sum or average pooling as the depthwise convolution that it is.
 
     Every tap weighs 1 (sum) or 1/(kernel area) (average, padding counted as zeros).

@@ -57,8 +57,9 @@ class Population:
                 )
             bad = int(np.count_nonzero(~np.isfinite(array)))
             if bad:
-                raise ModelError(f"{bad} of {array.size} values of {name} are not finite",
-                                 node=self.name)
+                raise ModelError(
+                    f"{bad} of {array.size} values of {name} are not finite", node=self.name
+                )
         if self.decay.size and (self.decay.min() < 0 or self.decay.max() > 1):
             raise ModelError(
                 f"decay spans {self.decay.min():g}..{self.decay.max():g}, expected 0..1",

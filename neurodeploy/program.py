@@ -214,9 +214,7 @@ def _to_tree(program: Program) -> dict[str, Any]:
         "kind": "program",
         "target": program.target,
         "inputs": [vars(port) for port in program.inputs],
-        "populations": [
-            {**vars(p), "parameters": dict(p.parameters)} for p in program.populations
-        ],
+        "populations": [{**vars(p), "parameters": dict(p.parameters)} for p in program.populations],
         "synapses": [vars(s) for s in program.synapses],
         "outputs": program.outputs,
         "graph": program.graph,

@@ -88,7 +88,7 @@ class Semantics:
         FileError
             An unknown field, or a value outside the field's vocabulary.
         """
-        known = {field.name: field for field in fields(cls)}
+        known = [field.name for field in fields(cls)]
         unknown = sorted(set(data) - set(known))
         if unknown:
             raise FileError(
@@ -105,15 +105,13 @@ class Semantics:
                 )
         values: dict[str, Any] = {}
         for name, value in data.items():
-            kind = type(known[name].default)
+            kind: type[int] | type[float] | type[str] = type(getattr(cls, name))
             if isinstance(value, bool) or not isinstance(value, (int, float, str)):
                 raise FileError(f"semantics field {name!r} is {value!r}", node=node)
             try:
                 values[name] = kind(value)
             except ValueError as error:
-                raise FileError(
-                    f"semantics field {name!r} is {value!r}", node=node
-                ) from error
+                raise FileError(f"semantics field {name!r} is {value!r}", node=node) from error
         result = cls(**values)
         if not 0 < result.dt < float("inf"):
             raise FileError(f"dt is {result.dt}, expected a positive time in s", node=node)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.chip import Chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
@@ -37,7 +39,7 @@ class Machine(Protocol):
         recurrent: tuple[Synapses, ...],
         record: bool,
     ) -> tuple[Spikes, dict[str, NDArray[np.int64]]]:
-        """Spikes (samples, steps, n), and states by name where `record`, for currents of that shape.
+        """Spikes and, where `record`, states by name, for currents (samples, steps, n).
 
         `recurrent` holds one-to-one synapses of the population onto itself.
         """
@@ -64,7 +66,7 @@ class Target(Protocol):
         """Its arithmetic."""
 
     @property
-    def chip(self) -> Mapping[str, Any]:
+    def chip(self) -> Chip:
         """Its chip file: limits and constants."""
 
     @property

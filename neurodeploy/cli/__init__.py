@@ -1,6 +1,7 @@
 """The command line: `neurodeploy COMMAND …`.
 
-Exit codes: 0 success, 1 a verification failed or did not run, 2 bad input or usage, 130 interrupted.
+Exit codes: 0 success, 1 a verification failed or did not run, 2 bad input or usage, 130
+interrupted.
 Commands of targets and models come in through the entry-point group `neurodeploy.commands`.
 """
 

@@ -60,18 +60,22 @@ def _inspect(arguments: argparse.Namespace, output: Output) -> int:
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
+        placement = api.place(program)
         tables.program(output, program)
-        tables.resources(output, program)
-        output.result(tables.program_data(program))
+        tables.resources(output, placement)
+        output.result({**tables.program_data(program), "resources": placement.to_dict()})
         return 0
+    target = get_target(arguments.target) if arguments.target else None
     network = api.load(arguments.file, _semantics(arguments))
     tables.network(output, network)
-    differences = []
-    if arguments.target:
-        target = get_target(arguments.target)
-        for population in network.populations:
-            differences += diff(population.semantics, target.semantics, node=population.name)
-        tables.differences(output, differences, arguments.target)
+    differences = [
+        difference
+        for population in network.populations
+        if target is not None
+        for difference in diff(population.semantics, target.semantics, node=population.name)
+    ]
+    if target is not None:
+        tables.differences(output, differences, target.name)
     output.result(tables.network_data(network, differences))
     return 0
 
@@ -119,11 +123,16 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         import io
 
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: trace.spikes[name] for name in program.shapes})
+        arrays: dict[str, Any] = {name: trace.spikes[name] for name in program.shapes}
+        np.savez_compressed(buffer, **arrays)
         write_atomically(Path(arguments.output), buffer.getvalue())
     rows = [
-        (name, trace.spikes[name].size, int(trace.spikes[name].sum()),
-         f"{trace.spikes[name].mean():.2%}")
+        (
+            name,
+            trace.spikes[name].size,
+            int(trace.spikes[name].sum()),
+            f"{trace.spikes[name].mean():.2%}",
+        )
         for name in program.shapes
     ]
     output.table(
@@ -162,7 +171,8 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
 
     if arguments.vendor_samples < 1 or arguments.timeout <= 0:
         raise FileError(
-            "must be positive", node="--vendor-samples and --timeout",
+            "must be positive",
+            node="--vendor-samples and --timeout",
             hint="To leave the vendor's runtime out, say --no-vendor.",
         )
     program = _program(arguments.program)
@@ -180,8 +190,12 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         from neurodeploy.pages.html import report
 
         report(
-            arguments.page, program, verdict, api.energy(program, verdict.trace),
-            title=Path(arguments.program).stem, labels=labels,
+            arguments.page,
+            program,
+            verdict,
+            api.energy(program, verdict.trace),
+            title=Path(arguments.program).stem,
+            labels=labels,
         )
         output.say(f"wrote {arguments.page}")
         data["page"] = arguments.page
@@ -258,5 +272,7 @@ COMMANDS = (
         _energy_arguments,
         _energy,
     ),
-    Command("targets", "list installed targets", "neurodeploy targets", _targets_arguments, _targets),
+    Command(
+        "targets", "list installed targets", "neurodeploy targets", _targets_arguments, _targets
+    ),
 )

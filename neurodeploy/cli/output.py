@@ -32,9 +32,7 @@ class Output:
         """A line of text; rich markup such as [bold] is understood."""
         self._console.print(text)
 
-    def table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
-    ) -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; columns whose cells are numbers are right-aligned."""
         table = Table(title=title, title_justify="left", title_style="bold")
         for index, column in enumerate(columns):
@@ -51,9 +49,9 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """A progress bar on stderr: call the value with (done, total)."""
-        console = Console(stderr=True, quiet=self.as_json)
-        with Progress(console=console, transient=True) as bar:
+        """A progress bar on stderr, if that is a terminal: call the value with (done, total)."""
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 

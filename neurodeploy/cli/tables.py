@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
     from neurodeploy.equivalence.statistics import Proportion
     from neurodeploy.equivalence.verdict import Verdict
+    from neurodeploy.mapping.placement import Placement
     from neurodeploy.quantity import Quantity
 
 BADGES = {
@@ -172,6 +173,47 @@ def _proportion(value: Proportion) -> str:
             "[", "\\["
         )
     )
+
+
+def resources(output: Output, placement: Placement) -> None:
+    """What a program uses of its chip."""
+    rows = [
+        (
+            name,
+            item.name,
+            item.used,
+            "" if item.available is None else f"{item.available:,}",
+            "" if item.available is None else f"{item.used / item.available:.1%}",
+            item.kind,
+        )
+        for name, items in (*placement.resources.items(), ("total", placement.total))
+        for item in items
+    ]
+    output.table("resources", ("population", "resource", "used", "available", "", "kind"), rows)
+
+
+def energy(output: Output, report: EnergyReport) -> None:
+    """Three lines with their intervals, the total, latency and what was counted."""
+    output.say("\n[bold]What does one inference cost?[/]  median, 5 to 95 %")
+    rows: list[tuple[str, ...]] = []
+    for line in (report.core, report.static, report.host):
+        rows.append((line.name, *_interval(line.total)))
+        rows += [(f"  {name}", *_interval(part)) for name, part in line.parts.items()]
+    rows += [
+        ("total", *_interval(report.total)),
+        ("latency", *_interval(report.latency)),
+        ("45 nm arithmetic only (not the chip)", *_interval(report.arithmetic)),
+    ]
+    output.table(report.chip, ("", "per inference", "interval", "kind"), rows)
+    counted = [
+        (name, f"{q.typical:,.1f}", f"{q.low:,.0f} … {q.high:,.0f}", q.unit, q.kind)
+        for name, q in report.counted.items()
+    ]
+    output.table(
+        f"counts over {report.samples} samples", ("", "mean", "range", "unit", "kind"), counted
+    )
+    for note in report.notes:
+        output.say(f"  note: {note}")
 
 
 def _interval(value: Quantity) -> tuple[str, str, str]:

@@ -379,6 +379,4 @@ def _vendor(
     layers = compare(trace, ours, names)
     total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
     text = f"{total} of {cells} cells differ: every population, every step, {ours.samples} samples"
-    return Stage(
-        "vendor", title, "failed" if total else "passed", text, layers, ours.samples
-    )
+    return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)

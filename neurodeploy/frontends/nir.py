@@ -161,9 +161,7 @@ class _Loader:
         constant = op.apply(constant)
         self.constants[name] = constant if bias is None else constant + bias
 
-    def _neurons(
-        self, name: str, node: nir.LIF | nir.IF, sources: list[str], shape: Shape
-    ) -> None:
+    def _neurons(self, name: str, node: nir.LIF | nir.IF, sources: list[str], shape: Shape) -> None:
         entries = from_metadata(node.metadata, node=name) or {}
         semantics = self._semantics(name, entries)
         decay, gain, leak = _discretise(node, shape, semantics, str(entries.get("dtype", "")))

@@ -135,7 +135,10 @@ def _padding_is_zero(a: Conv2d, b: Conv2d) -> bool:
 
 
 def _compose_convolutions(a: Conv2d, b: Conv2d) -> Conv2d:
-    """K[j d_b s_a + i d_a] = sum over (i, j) of K_b[j] K_a[i]; stride s_a s_b, padding p_b s_a + p_a."""
+    """K[j d_b s_a + i d_a] = sum over (i, j) of K_b[j] K_a[i].
+
+    Stride s_a s_b, padding p_b s_a + p_a.
+    """
     full_a, full_b = _ungrouped(a), _ungrouped(b)
     steps = [d * s for d, s in zip(b.dilation, a.stride, strict=True)]
     size = [

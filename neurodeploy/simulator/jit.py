@@ -13,12 +13,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def primitive(function: Function) -> Function:
     """A plain Python function that kernels may call too: one formula for numpy and numba."""
-    return cast(Function, register_jitable(function))
+    jitable: Function = register_jitable(function)
+    return jitable
 
 
 def kernel(function: Function) -> Function:
     """Compile for the machine at first call, parallel over samples, cached on disk.
 
-    numba's cache only watches the kernel's own file: keep the primitives that it calls in that file.
+    numba's cache only watches the kernel's own file: keep the primitives that it calls there.
     """
-    return cast(Function, njit(cache=True, parallel=True, nogil=True)(function))
+    return cast("Function", njit(cache=True, parallel=True, nogil=True)(function))

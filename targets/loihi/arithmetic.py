@@ -5,7 +5,8 @@ numba kernel at the end, numpy and the range certificate.  Sources are Lava 0.10
 `lava-nc/lava: src/lava/proc/lif/models.py` (PyLifModelBitAcc), `dense/models.py` and
 `conv/models.py`; the tests compare every function's results with Lava itself.
 
-Units: weights, activations and `vth` share one unit; states `u`, `v` and the bias are in 1/64 of it.
+Units: weights, activations and `vth` share one unit; states `u`, `v` and the bias are in 1/64 of
+it.
 """
 
 from __future__ import annotations
@@ -95,22 +96,9 @@ def reset(v: Ints, spike: Ints) -> Ints:
     return v * (1 - spike)
 
 
-def truncate_weights(weights: Ints, *, mixed: bool, inhibitory: bool = False, bits: int = 8) -> Ints:
-    """Lava's weight grid: clip to [-256 (0 if not mixed), 255], then drop k low bits by floor.
-
-    k = 8 - bits + 1 if mixed, else 8 - bits.  An inhibitory matrix is negated before and after, so
-    8 bits give even numbers -256..254 (mixed), 0..255 (excitatory) and -255..0 (inhibitory).
-    Source: `lava-nc/lava: src/lava/utils/weightutils.py`.
-    """
-    sign = -1 if inhibitory else 1
-    clipped = np.clip(sign * np.asarray(weights, np.int64), -256 if mixed else 0, 255)
-    drop = 8 - bits + int(mixed)
-    return sign * ((clipped >> drop) << drop)
-
-
 @primitive
 def integrate(u: Ints, v: Ints, a: Ints, du: Ints, dv: Ints, bias: Ints) -> Any:
-    """(u, v) of a CUBA LIF neuron before its threshold is tested: update u, then v with the new u."""
+    """(u, v) of a CUBA LIF neuron before its threshold is tested: u first, then v with the new u."""
     u = update_u(u, a, du)
     return u, update_v(v, u, bias, dv)
 

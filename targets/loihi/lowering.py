@@ -6,8 +6,8 @@ voltage register v that resets to zero):
 *voltage*
     v is the membrane, u passes the input through (`du` = 4095).  For reset to zero.
 *current*
-    u is the membrane, v passes u through (`dv` = 4096: on silicon 4095 with the voltage decay offset
-    bit).  v's reset then has no effect, and a self-synapse of weight −vth supplies snnTorch's
+    u is the membrane, v passes u through (`dv` = 4096: on silicon 4095 with the decay offset bit).
+    v's reset then has no effect, and a self-synapse of weight −vth supplies snnTorch's
     delayed subtraction exactly: u' = βu + x − θS.  Without the self-synapse nothing resets.  A
     constant input b acts as c = b/(1−β): u starts at −c and the bias register adds c where the
     threshold is tested.
@@ -24,9 +24,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray
@@ -41,6 +42,8 @@ from neurodeploy.targets.loihi.arithmetic import (
 )
 from neurodeploy.targets.loihi.ranges import Mode, certify, fan_in_bounds, worst_case
 from neurodeploy.trace import Trace
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 WEIGHT_LIMIT = 254
 VTH_LIMIT = (1 << 17) - 1
@@ -106,7 +109,9 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
             synapses += arriving
             lowerings += notes
             states = calibration.states[population.name]
-            ranges += certify(placed, arriving, states, unit.mode)
+            certified = certify(placed, arriving, states, unit.mode)
+            ranges += certified
+            lowerings.append(_overflow_note(population.name, certified))
         except NeurodeployError as error:
             problems.append(error)
     if problems:
@@ -187,9 +192,17 @@ def _resolution(
                 "states are integers rounded toward zero, weights have 8 bits, decays 12",
             )
         case "overflow":
-            return "exact", "no register leaves its range (see the ranges)"
+            return ()  # said once the ranges are known
         case _:
             return None
+
+
+def _overflow_note(node: str, ranges: list[Range]) -> Lowering:
+    """Whether registers can leave their 24 bits."""
+    if all(item.proven for item in ranges):
+        return Lowering(node, "overflow", "exact", "no input can make a register leave its range")
+    text = "no register leaves its range on the calibration data; not proven for every input"
+    return Lowering(node, "overflow", "approximate", text)
 
 
 def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> None:
@@ -245,10 +258,11 @@ def _place(
     largest = max((float(np.abs(op.weight).max()) for _, op in unit.connections), default=0.0)
     fan_in = fan_in_bounds((op.weight for _, op in unit.connections), population.size)
     bounds = worst_case(unit.mode, unit.self_reset, unit.iota, offset, fan_in)
-    proven = _limit(bounds.reach)
+    bias_limit = _bias_limit(offset)
+    proven = min(_limit(bounds.reach), bias_limit)
     vth, exponent = _scale(proven, largest, unit.self_reset)
     if vth is None or largest * vth < WEIGHT_LIMIT / 2:
-        observed = _limit(_observed_reach(unit, states, offset))
+        observed = min(_limit(_observed_reach(unit, states, offset)), bias_limit)
         vth, exponent = _scale(max(proven, observed), largest, unit.self_reset)
     if vth is None:
         raise ModelError(
@@ -286,7 +300,9 @@ def _place(
         name=name,
         shape=population.shape,
         depth=depth,
-        parameters={key: _compact(np.asarray(value)) for key, value in parameters.items()},
+        parameters={
+            key: _compact(np.asarray(value, np.int64)) for key, value in parameters.items()
+        },
         unit=_compact(vth * STATE_UNIT / population.threshold),
     )
     return neurons, synapses, notes
@@ -310,6 +326,13 @@ def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray], offset: Float
     theta = unit.population.threshold
     seen = max(float(np.abs(states[name] / theta).max(initial=1.0)) for name in ("v", "x"))
     return CALIBRATION_MARGIN * seen + float(np.abs(offset).max(initial=0.0))
+
+
+def _bias_limit(offset: FloatArray) -> float:
+    """Largest threshold V for which the bias register holds the offset (in thresholds)."""
+    largest = float(np.abs(offset).max(initial=0.0))
+    register = (BIAS_MANTISSA_LIMIT << BIAS_EXPONENT_LIMIT) / STATE_UNIT
+    return register / largest if largest else math.inf
 
 
 def _limit(reach: float) -> float:
@@ -397,7 +420,7 @@ def _mantissa(bias: FloatArray, node: str) -> tuple[IntArray, int]:
     )
 
 
-def _compact(values: IntArray | FloatArray) -> IntArray | FloatArray:
+def _compact(values: NDArray[Number]) -> NDArray[Number]:
     """One value instead of many equal ones."""
     flat = values.reshape(-1)
     return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()

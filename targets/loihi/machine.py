@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.trace import Spikes
 from neurodeploy.targets.loihi import arithmetic
+from neurodeploy.trace import Spikes
 
 REGISTERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 STATES = ("u", "v", "potential")
@@ -19,8 +20,8 @@ class LoihiMachine:
 
     Attributes
     ----------
-    compiled: run numba kernels; False runs the same arithmetic step by step in numpy, which is how a
-        program is checked where numba is not available, and how the kernels are tested.
+    compiled: run numba kernels; False runs the same arithmetic step by step in numpy, which is how
+        the kernels are tested.
     """
 
     compiled: bool = True
@@ -40,8 +41,8 @@ class LoihiMachine:
     ) -> tuple[Spikes, dict[str, IntArray]]:
         """CUBA LIF neurons over time; see `arithmetic`.
 
-        `current` is the summed activation, int64 (samples, steps, n).  Recorded states, int64 of the
-        same shape: `u` and `v` after the step, and `potential`, v as it was compared with the
+        `current` is the summed activation, int64 (samples, steps, n).  Recorded states, int64 of
+        the same shape: `u` and `v` after the step, and `potential`, v as it was compared with the
         threshold.
         """
         registers = {
@@ -87,7 +88,20 @@ def _compiled(
     bias = arithmetic.bias_current(registers["bias_mant"], registers["bias_exp"])
     spikes = np.zeros(current.shape, np.uint8)
     shape = current.shape if record else (1, 1, 1)
-    states = {name: np.zeros(shape, np.int64) for name in STATES}
-    arrays = tuple(registers[name] for name in ("du", "dv", "vth", "u0", "v0"))
-    arithmetic.run_lif(current, *arrays, bias, own, record, spikes, *states.values())
-    return spikes, states if record else {}
+    u, v, potential = (np.zeros(shape, np.int64) for _ in STATES)
+    arithmetic.run_lif(
+        current,
+        registers["du"],
+        registers["dv"],
+        registers["vth"],
+        registers["u0"],
+        registers["v0"],
+        bias,
+        own,
+        record,
+        spikes,
+        u,
+        v,
+        potential,
+    )
+    return spikes, dict(zip(STATES, (u, v, potential), strict=True)) if record else {}

@@ -38,9 +38,7 @@ class Bounds:
         return max(-self.u_low, self.u_high, -self.v_low, self.v_high)
 
 
-def fan_in_bounds(
-    weights: Iterable[FloatArray], size: int
-) -> tuple[FloatArray, FloatArray]:
+def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
     """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
 
     `weights` have the outputs first; a convolution's channel bounds hold for all its pixels.
@@ -117,7 +115,9 @@ def certify(
     vth = float(parameters["vth"].max())
     unit = vth * STATE_UNIT
     arriving = list(synapses)
-    weights = [s.weight * (2.0**s.exponent / vth) for s in arriving if not s.recurrent]
+    weights: list[FloatArray] = [
+        s.weight * np.float64(2.0**s.exponent / vth) for s in arriving if not s.recurrent
+    ]
     bounds = worst_case(
         mode,
         any(s.recurrent for s in arriving),

@@ -11,7 +11,7 @@ from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.targets.loihi import lowering
+from neurodeploy.targets.loihi import lowering, rules
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.trace import Spikes, Trace
 
@@ -28,7 +28,8 @@ class Loihi2:
     @functools.cached_property
     def chip(self) -> Chip:
         """Limits and constants with their sources, from `loihi2.toml`."""
-        return load_chip(importlib.resources.files(__package__).joinpath("loihi2.toml").read_text("utf-8"))
+        text = importlib.resources.files(__package__).joinpath("loihi2.toml").read_text("utf-8")
+        return load_chip(text)
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
@@ -36,9 +37,7 @@ class Loihi2:
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
-        from neurodeploy.targets.loihi.rules import check
-
-        return check(program, self.chip)
+        return rules.check(program, self.chip)
 
     def run_vendor(
         self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float

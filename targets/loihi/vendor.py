@@ -91,7 +91,7 @@ def _population(population: Neurons, steps: int, states: bool) -> LavaPopulation
 def _synapse(synapses: Synapses) -> LavaSynapse:
     weight = synapses.weight
     if synapses.kind == "one-to-one":
-        weight = np.diag(weight.reshape(-1))
+        weight = np.diag(weight.reshape(-1).astype(np.int16))
     return LavaSynapse(
         name=synapses.name,
         source=synapses.source,

@@ -1,0 +1,1 @@
+"""What comes in: trained snnTorch models and NIR files."""

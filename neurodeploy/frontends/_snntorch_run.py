@@ -1,0 +1,115 @@
+"""Calling an snnTorch module without leaving a trace in it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import snntorch as snn
+import torch
+from torch import nn
+
+from neurodeploy.errors import ModelError, NeurodeployError
+
+_CONTAINERS = (dict, list, set, OrderedDict)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Device of the first parameter or buffer; the CPU where there is none."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def preserved(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, neurons at rest; afterwards everything is as it was.
+
+    Restored are all attributes (training flags, hidden states and hooks among them), the contents
+    of dicts, lists and sets, parameters and buffers changed in place, and torch's CPU random state.
+    """
+    attributes = [
+        (
+            part.__dict__,
+            dict(part.__dict__),
+            {k: copy.copy(v) for k, v in part.__dict__.items() if type(v) in _CONTAINERS},
+        )
+        for part in module.modules()
+    ]
+    tensors = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            module.eval()
+            rest(module)
+            yield
+        finally:
+            for live, saved, contents in attributes:
+                live.clear()
+                live.update(saved)
+                for name, content in contents.items():
+                    container = live[name]
+                    container.clear()
+                    fill = container.extend if isinstance(container, list) else container.update
+                    fill(content)
+            for tensor, value in tensors:
+                if not torch.equal(tensor, value):
+                    tensor.data.copy_(value)
+
+
+def rest(module: nn.Module) -> None:
+    """Give every Leaky the state of one that was never called."""
+    for part in module.modules():
+        if isinstance(part, snn.Leaky):
+            part.mem = torch.zeros(0, device=part.mem.device)
+
+
+def state_arguments(module: nn.Module) -> tuple[list[str], list[str]]:
+    """Arguments of `forward` after the first: without default, and those that default to None."""
+    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    required = [p.name for p in named if p.default is p.empty]
+    return required, [p.name for p in named if p.default is None]
+
+
+@contextmanager
+def guarded(where: Callable[[], str]) -> Iterator[None]:
+    """Turn whatever the user's forward raises into a `ModelError` that says where."""
+    try:
+        yield
+    except NeurodeployError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"forward failed with {type(error).__name__}: {error}",
+            node=where(),
+            hint="Check that the model runs on the sample, in evaluation mode and from rest.",
+        ) from error
+
+
+class Stepper:
+    """Calls `forward` once per time step; to be used within `preserved`.
+
+    A membrane argument starts as an empty tensor, which snnTorch takes for zeros, and is then the
+    state of the Leaky that owns it.
+
+    Attributes
+    ----------
+    states: the membrane arguments of the next call, by name.
+    """
+
+    def __init__(self, module: nn.Module, arguments: Iterable[str], device: torch.device) -> None:
+        self.module = module
+        self.states = {name: torch.zeros(0, device=device) for name in arguments}
+
+    def __call__(self, x: torch.Tensor) -> Any:
+        """One call of `forward`."""
+        return self.module(x, **self.states)
+
+    def advance(self, owners: Mapping[str, str]) -> None:
+        """Hand on the states; `owners` has the path of a Leaky for each argument."""
+        for name, path in owners.items():
+            self.states[name] = cast(torch.Tensor, self.module.get_submodule(path).mem)

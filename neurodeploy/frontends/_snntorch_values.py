@@ -1,0 +1,117 @@
+"""Where a tensor of a traced forward pass comes from, as frozen values.
+
+A value is a tree that ends at the sample or at a neuron, so the values that drive one neuron at two
+time steps can be compared with `==` once their step numbers are made relative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+Shape = tuple[int, ...]
+Kind = Literal["linear", "conv2d", "avgpool2d", "flatten"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The sample as a whole (`axis` None), or its entry `step` along the time axis `axis`."""
+
+    shape: Shape
+    axis: int | None = None
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Output of the neurons at `path` in their call number `step`."""
+
+    shape: Shape
+    path: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a stateless layer makes of `operand`; `norms` are batch norms to be folded into it."""
+
+    shape: Shape
+    kind: Kind
+    path: str
+    operand: Operand
+    norms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Elementwise sum of values of one shape."""
+
+    shape: Shape
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """Membrane potential of the neurons at `path` after their call number `step`."""
+
+    path: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Spikes or membrane potentials put together; may be returned, not computed with."""
+
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Rearranged:
+    """A view of the sample that is neither all of it nor one time step."""
+
+
+@dataclass(frozen=True)
+class StateArgument:
+    """The initial membrane potential that `forward` takes as its argument `name`."""
+
+    name: str
+
+
+Term: TypeAlias = "Source | Spikes | Layer"
+Operand: TypeAlias = "Term | Sum"
+Value: TypeAlias = "Operand | Membrane | Record | Rearranged | StateArgument"
+
+
+def terms(value: Operand) -> tuple[Term, ...]:
+    """The summands of a value; one where it is not a sum."""
+    return value.terms if isinstance(value, Sum) else (value,)
+
+
+def relative(value: Operand, step: int) -> Operand:
+    """The value with all step numbers counted from `step`."""
+    if isinstance(value, Sum):
+        return replace(value, terms=tuple(_relative(term, step) for term in value.terms))
+    return _relative(value, step)
+
+
+def _relative(term: Term, step: int) -> Term:
+    if isinstance(term, Layer):
+        return replace(term, operand=relative(term.operand, step))
+    if isinstance(term, Source) and term.axis is None:
+        return term
+    return replace(term, step=term.step - step)
+
+
+def origins(value: Operand) -> Iterator[Source | Spikes]:
+    """The sample entries and spikes that a value is computed from."""
+    for term in terms(value):
+        if isinstance(term, Layer):
+            yield from origins(term.operand)
+        else:
+            yield term
+
+
+def flat(value: Value) -> tuple[Value, ...]:
+    """The items of a record; the value itself where it is none."""
+    return value.items if isinstance(value, Record) else (value,)

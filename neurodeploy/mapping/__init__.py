@@ -1,0 +1,10 @@
+"""Where a program goes on its chip: neurocores, tiles, resources, and what each spike reaches."""
+
+from __future__ import annotations
+
+from neurodeploy.mapping.connectivity import fan_out, reached
+from neurodeploy.mapping.placement import Placement, place
+from neurodeploy.mapping.resources import Resource
+from neurodeploy.mapping.routing import Routes, routes
+
+__all__ = ["Placement", "Resource", "Routes", "fan_out", "place", "reached", "routes"]

@@ -1,0 +1,1 @@
+"""Pages for people: the result of a deployment as one self-contained HTML file."""

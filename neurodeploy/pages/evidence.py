@@ -1,0 +1,263 @@
+"""The rest of the page: spikes, resources, lowering, ranges, counts, constants, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from neurodeploy.mapping.resources import Resource
+from neurodeploy.pages import rasters
+from neurodeploy.pages.markup import Html, element, escape, join, section, table
+from neurodeploy.pages.page import Page
+from neurodeploy.pages.values import KINDS, kind, magnitude
+from neurodeploy.program import How, Range
+
+
+def spikes(page: Page) -> Html:
+    """Rasters of the samples shown."""
+    names = list(page.program.shapes)
+    drawn = rasters.panels(names)
+    left_out = len(names) - len(drawn)
+    return section(
+        "spikes",
+        "4  Spikes",
+        element(
+            "p",
+            _key(rasters.BOTH, "spike in reference and chip"),
+            _key(rasters.MISSING, "reference only"),
+            _key(rasters.EXTRA, "chip only"),
+            kind("simulated"),
+            cls="key",
+        ),
+        *(
+            element("figure", element("h3", _sample_title(page, i)), _raster(page, i, drawn))
+            for i in page.shown
+        ),
+        element(
+            "p",
+            f"Neurons upward, steps to the right. Where a population has more than "
+            f"{rasters.MOST_ROWS} neurons, a row stands for several: as dark as the share that "
+            "spikes, coloured if any of them differs."
+            + (f" {left_out} populations are not drawn." if left_out else ""),
+            cls="caption",
+        ),
+    )
+
+
+def _raster(page: Page, sample: int, names: list[str]) -> Html:
+    return rasters.raster(page.verdict, sample, names)
+
+
+def _key(colour: str, text: str) -> Html:
+    return join((element("i", cls="swatch", style=f"background:{colour}"), text, " "))
+
+
+def _sample_title(page: Page, sample: int) -> Html:
+    verdict, output = page.verdict, page.program.output
+    differing = sum(
+        int((verdict.reference.spikes[name][sample] != verdict.trace.spikes[name][sample]).sum())
+        for name in (population.name for population in page.program.populations)
+    )
+    expected = int(verdict.reference.decisions(output)[sample])
+    actual = int(verdict.trace.decisions(output)[sample])
+    label = "" if page.labels is None else f"label {int(page.labels[sample])}, "
+    text = f"{label}reference decides {expected}, chip {actual}; {differing:,} differing cells"
+    return join((f"Sample {sample} ", element("small", text, " ", kind("counted"))))
+
+
+def resources(page: Page) -> Html:
+    """(used, available), in total and per population."""
+    placement = page.placement
+    return section(
+        "resources",
+        "5  Resources",
+        element(
+            "p",
+            f"{placement.cores:,} of the neurocores of {placement.chips:,} "
+            f"{'chip' if placement.chips == 1 else 'chips'} {page.chip.title}. Every core holds "
+            "neurons of one population. ",
+            kind("derived"),
+        ),
+        table(
+            ("whole program", "used", "available", "", "unit", "kind", "source"),
+            [_resource_row(item) for item in placement.total],
+            numeric=(1, 2),
+        ),
+        _per_population(placement.resources),
+    )
+
+
+def _resource_row(item: Resource) -> tuple[object, ...]:
+    return (
+        item.name,
+        f"{item.used:,}",
+        "–" if item.available is None else f"{item.available:,}",
+        _meter(item),
+        item.unit,
+        kind(item.kind),
+        element("span", item.source, cls="source"),
+    )
+
+
+def _per_population(found: Mapping[str, Sequence[Resource]]) -> Html:
+    first: dict[str, Resource] = {}
+    for items in found.values():
+        for item in items:
+            first.setdefault(item.name, item)
+    rows = []
+    for population, items in found.items():
+        own = {item.name: item for item in items}
+        rows.append((population, *(_used(own[name]) if name in own else "–" for name in first)))
+    heads = [
+        join((item.name, element("small", item.unit), kind(item.kind)), " ")
+        for item in first.values()
+    ]
+    return join(
+        (
+            table(("population", *heads), rows, numeric=range(1, len(heads) + 1), cls="matrix"),
+            element(
+                "ul",
+                *(element("li", element("b", r.name), f": {r.source}") for r in first.values()),
+                cls="notes source",
+            ),
+        )
+    )
+
+
+def _used(item: Resource) -> Html:
+    """`used / available` and how full that is."""
+    if item.available is None:
+        return escape(f"{item.used:,}")
+    return join((f"{item.used:,} / {item.available:,}", _meter(item)), " ")
+
+
+def _meter(item: Resource) -> Html:
+    """A bar for used over available."""
+    if not item.available:
+        return Html("")
+    share = item.used / item.available
+    bar = element("i", style=f"width:{100 * min(share, 1.0):.1f}%")
+    return element("span", bar, cls="meter", title=f"{share:.1%}")
+
+
+def lowering(page: Page) -> Html:
+    """How each difference between model and chip was lowered; equal entries of nodes together."""
+    nodes: dict[tuple[str, How, str], list[str]] = {}
+    for item in page.program.lowerings:
+        nodes.setdefault((item.subject, item.how, item.text), []).append(item.node)
+    rows = [
+        (subject, element("span", how, cls=f"how {how}"), ", ".join(names), text)
+        for (subject, how, text), names in nodes.items()
+    ]
+    if not rows:
+        body = element("p", "Model and chip mean the same by a step: nothing had to be lowered.")
+    else:
+        body = table(("difference", "", "populations", "how it was lowered"), rows)
+    return section("lowering", "6  How the model was lowered to the chip", body)
+
+
+def ranges(page: Page) -> Html:
+    """Bounds of registers against their limits."""
+    rows = [
+        (
+            item.node,
+            item.register,
+            f"{item.low:,.0f}",
+            f"{item.high:,.0f}",
+            f"{item.limit_low:,.0f} … {item.limit_high:,.0f}",
+            _span(item),
+            element("span", "proven", cls="how exact")
+            if item.proven
+            else element("span", "seen on calibration", cls="how approximate"),
+            kind("derived" if item.proven else "simulated"),
+        )
+        for item in page.program.ranges
+    ]
+    heads = ("population", "register", "low", "high", "limits", "", "", "kind")
+    return section(
+        "ranges",
+        "7  Register ranges",
+        element(
+            "p",
+            element("b", "Proven"),
+            ": no input can leave these bounds, by the integer weights. ",
+            element("b", "Seen on calibration"),
+            ": the extremes on the calibration data; another input may go further.",
+        ),
+        table(heads, rows, numeric=(2, 3, 4)),
+    )
+
+
+def _span(item: Range) -> Html:
+    """A bar for the range within the limits."""
+    width = item.limit_high - item.limit_low
+    if width <= 0:
+        return Html("")
+    left, right = (
+        100 * min(max((end - item.limit_low) / width, 0.0), 1.0) for end in (item.low, item.high)
+    )
+    bar = element("i", style=f"margin-left:{left:.1f}%;width:{max(right - left, 0.8):.1f}%")
+    return element("span", bar, cls="meter span")
+
+
+def counts(page: Page) -> Html:
+    """What was counted per inference."""
+    counted = page.energy.counted
+    rows = [(name, *map(_number, (q.low, q.typical, q.high)), kind(q.kind))
+            for name, q in counted.items()]
+    return section(
+        "counts",
+        "8  Counts per inference",
+        element(
+            "p",
+            f"Over {page.energy.samples:,} samples. ",
+            *sorted({q.source for q in counted.values()}),
+            ".",
+        ),
+        table(("event", "minimum", "mean", "maximum", "kind"), rows, numeric=(1, 2, 3)),
+    )
+
+
+def _number(value: float) -> str:
+    return magnitude(value, "1")
+
+
+def constants(page: Page) -> Html:
+    """Constants of the chip with their sources."""
+    rows = [
+        (name, *(f"{v:g}" for v in (q.low, q.typical, q.high)), q.unit, kind(q.kind),
+         element("span", q.source, cls="source"))
+        for name, q in page.chip.constants.items()
+    ]
+    return section(
+        "constants",
+        "9  Constants and their sources",
+        table(
+            ("constant", "low", "typical", "high", "unit", "kind", "source"),
+            rows,
+            numeric=(1, 2, 3),
+        ),
+        element("p", f"45 nm arithmetic only: {page.energy.arithmetic.source}.", cls="source"),
+    )
+
+
+def provenance(page: Page) -> Html:
+    """Where the program comes from."""
+    program, verdict = page.program, page.verdict
+    items = {
+        "program, SHA-256": program.hash,
+        "target": f"{program.target} ({page.chip.title})",
+        "verified with": f"{verdict.trace.samples:,} samples of {verdict.trace.steps:,} steps",
+        **program.provenance,
+    }
+    pairs = [
+        part
+        for name, value in items.items()
+        for part in (element("dt", name), element("dd", element("code", value)))
+    ]
+    return section("provenance", "10  Provenance", element("dl", *pairs))
+
+
+def kinds() -> Html:
+    """What the tags mean."""
+    pairs = [join((kind(name), text), " ") for name, text in KINDS.items()]
+    return element("p", "Every number carries its kind: ", join(pairs, "; "), ".", cls="caption")

@@ -1,0 +1,234 @@
+"""Run networks in Lava: start the worker in its own process group, watch it, check its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import LavaError
+from neurodeploy.targets.loihi.lava import environment as env
+from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
+from neurodeploy.targets.loihi.lava.job import (
+    DTYPES,
+    LavaInput,
+    LavaNetwork,
+    LavaPopulation,
+    LavaResult,
+    LavaSynapse,
+    expected_arrays,
+    validate,
+    write_job,
+)
+
+__all__ = ["LavaInput", "LavaNetwork", "LavaPopulation", "LavaResult", "LavaSynapse", "run"]
+
+_GRACE_SECONDS = 3.0
+_TRACKER_SECONDS = 0.1
+# What Python's resource tracker says, after everything else, of processes that were ended.
+_QUIET_TRACKER = "ignore::UserWarning:multiprocessing.resource_tracker"
+_logger = logging.getLogger(__name__)
+
+
+def run(
+    networks: Sequence[LavaNetwork],
+    *,
+    environment: LavaEnvironment | None = None,
+    timeout: float,
+    log: Path | None = None,
+) -> tuple[LavaResult, ...]:
+    """Run networks one after another in Lava's bit-accurate fixed-point models.
+
+    Parameters
+    ----------
+    networks:
+        What to run; all of them in one worker process.
+    environment:
+        Where Lava is, or None for `environment.locate()`.
+    timeout:
+        Seconds after which the worker and all that it started are ended.
+    log:
+        File that keeps all that the worker and Lava print, or None to keep it only for the error.
+
+    Returns
+    -------
+    One result per network, in the order given.
+
+    Raises
+    ------
+    InputError
+        A network holds values on which Lava hangs or which it changes silently.
+    LavaError
+        No environment, wrong version, crash, time limit exceeded, or an answer that is not one.
+    """
+    for network in networks:
+        validate(network)
+    if not networks:
+        return ()
+    chosen = environment if environment is not None else env.locate()
+    with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as folder:
+        job = Path(folder)
+        write_job(networks, job)
+        try:
+            code = _run_worker(chosen.python, job, timeout)
+            answer = _read_answer(networks, job, code)
+            _check_versions(answer, chosen)
+            return _results(networks, answer, job)
+        finally:
+            if log is not None and (job / "log").exists():
+                shutil.copyfile(job / "log", log)
+
+
+def _run_worker(python: Path, job: Path, timeout: float) -> int:
+    """Run the worker to its end and return its exit code; leave no process of it behind."""
+    source = importlib.resources.files(__package__).joinpath("worker.py")
+    with importlib.resources.as_file(source) as worker, (job / "log").open("wb") as output:
+        # -I: neither the user's environment nor the folder of worker.py shadows a module of Lava.
+        command = [str(python), "-I", "-W", _QUIET_TRACKER, str(worker), str(job)]
+        _logger.debug("starting %s", command)
+        alive, inherited = os.pipe()
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=job,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(inherited,),
+            )
+        except OSError as error:
+            os.close(alive)
+            raise LavaError(f"cannot start {python}: {error}", hint=env.INSTALL_HINT) from error
+        finally:
+            os.close(inherited)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LavaError(
+                f"Lava did not finish within the time limit of {timeout:g} s and was ended; its "
+                f"last words: {env.tail(job / 'log')}",
+                hint="A larger network or more steps need a higher limit",
+            ) from None
+        finally:
+            _end_group(process, alive)
+            os.close(alive)
+
+
+def _end_group(process: subprocess.Popen[bytes], alive: int) -> None:
+    """End the worker and every process that it forked, on whatever way out of a run.
+
+    `alive` is the reading end of a pipe whose writing end they all inherited: it reports the end of
+    file when the last of them is gone.  SIGTERM comes first because Python's resource tracker,
+    which inherits nothing, ignores it and then removes the shared memory of the others.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        select.select([alive], [], [], _GRACE_SECONDS)
+        time.sleep(_TRACKER_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _read_answer(networks: Sequence[LavaNetwork], job: Path, code: int) -> dict[str, Any]:
+    """`result.json` of a run that went well; an error with the reason for any other."""
+    try:
+        answer = json.loads((job / "result.json").read_text("utf-8"))
+        status = answer["status"] if answer["schema"] == 1 else None
+    except FileNotFoundError:
+        ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise LavaError(
+            f"the Lava worker ended with {ended} and left no result; its last words: "
+            f"{env.tail(job / 'log')}"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        status = None
+    if status == "error":
+        lines = str(answer.get("traceback")).strip().splitlines() or ["no reason given"]
+        names = {str(index): network.name for index, network in enumerate(networks)}
+        raise LavaError(f"Lava failed: {lines[-1]}", node=names.get(str(answer.get("network"))))
+    if status != "ok" or code != 0:
+        raise LavaError(f"the Lava worker answered garbage: result.json, exit code {code}")
+    return dict(answer)
+
+
+def _check_versions(answer: Mapping[str, Any], environment: LavaEnvironment) -> None:
+    """The versions that really ran must be those that the environment claims."""
+    reported = answer.get("versions")
+    if not isinstance(reported, dict):
+        raise LavaError("the Lava worker answered garbage: result.json names no versions")
+    expected = {
+        name: version for name, version in environment.versions.items() if name in reported
+    } | {"lava-nc": env.requirements()["lava-nc"]}
+    difference = env.describe_difference(reported, expected)
+    if difference:
+        raise LavaError(
+            f"{environment.python} ran another version of Lava than expected: {difference}",
+            hint=env.INSTALL_HINT,
+        )
+
+
+def _results(
+    networks: Sequence[LavaNetwork], answer: Mapping[str, Any], job: Path
+) -> tuple[LavaResult, ...]:
+    seconds = answer.get("seconds")
+    numbers = isinstance(seconds, list) and all(isinstance(value, float) for value in seconds)
+    if not numbers or len(answer["seconds"]) != len(networks):
+        raise LavaError("the Lava worker answered garbage: result.json names no seconds")
+    recorded: list[dict[str, dict[str, NDArray[Any]]]] = [
+        {population.name: {} for population in network.populations} for network in networks
+    ]
+    arrays = _load(job / "result.npz")
+    for index, population, field, key in expected_arrays(networks):
+        shapes = {item.name: item.shape for item in networks[index].populations}
+        shape = (networks[index].steps, *shapes[population])
+        node = f"{networks[index].name}.{population}.{field}"
+        recorded[index][population][field] = _checked(arrays, key, field, shape, node)
+    return tuple(
+        LavaResult(done, duration)
+        for done, duration in zip(recorded, answer["seconds"], strict=True)
+    )
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except FileNotFoundError:
+        problem = "is missing"
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        problem = f"is no archive of arrays ({error})"
+    raise LavaError(f"the Lava worker answered garbage: {path.name} {problem}")
+
+
+def _checked(
+    arrays: Mapping[str, NDArray[Any]], key: str, field: str, shape: tuple[int, ...], node: str
+) -> NDArray[Any]:
+    """One array of the answer, with the shape, dtype and range that it must have."""
+    array = arrays.get(key)
+    if array is None:
+        raise LavaError("the Lava worker answered garbage: the array is missing", node=node)
+    if array.shape != shape or array.dtype != DTYPES[field]:
+        raise LavaError(
+            f"the Lava worker answered garbage: {array.dtype} {array.shape} instead of "
+            f"{np.dtype(DTYPES[field])} {shape}",
+            node=node,
+        )
+    if field == "s" and array.max() > 1:
+        raise LavaError("the Lava worker answered garbage: spikes other than 0 and 1", node=node)
+    return array

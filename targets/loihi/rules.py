@@ -1,0 +1,81 @@
+"""Loihi 2's design rules: every register and memory of a program against the chip's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from neurodeploy.chip import Chip
+from neurodeploy.errors import Violation
+from neurodeploy.mapping.partition import violations
+from neurodeploy.program import Neurons, Program, Synapses
+
+# register -> (rule, limit in the chip file, signed, values beyond the bits, what to do)
+REGISTERS = {
+    "vth": ("vth-bits", "threshold_bits", False, 0, "Lower the threshold or scale the weights."),
+    "du": ("decay-bits", "decay_bits", False, 0, "Choose beta <= 4095/4096."),
+    # 4096, no memory at all, is 4095 with the decay offset bit of the chip.
+    "dv": ("decay-bits", "decay_bits", False, 1, "Choose beta in [0, 1]."),
+    "bias_mant": ("bias-mantissa-bits", "bias_mantissa_bits", True, 0, "Reduce the bias."),
+    "bias_exp": ("bias-exponent-bits", "bias_exponent_bits", False, 0, "Reduce the bias."),
+    "u0": ("current-bits", "current_bits", True, 0, "Reduce the bias."),
+    "v0": ("voltage-bits", "voltage_bits", True, 0, "Reduce the initial potential."),
+}
+
+
+def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
+    """All violations of all rules, by population and synapse.
+
+    Rules are named `<chip>.<rule>`; limits and their sources come from the chip file.
+    """
+    found: list[Violation] = []
+    for population in program.populations:
+        found += _registers(population, chip)
+        found += violations(population, program.incoming(population.name), chip)
+    for synapses in program.synapses:
+        found += _weights(synapses, chip)
+    for item in program.ranges:
+        reach, limit = max(-item.low, item.high), item.limit_high
+        if reach > limit:
+            name = "current_bits" if item.register == "u" else "voltage_bits"
+            fix = "Give calibration data that is closer to what the network will see."
+            found.append(_violation(chip, "state-range", item.node, reach, limit, name, fix))
+    return tuple(found)
+
+
+def _violation(
+    chip: Chip, rule: str, node: str, measured: float, limit: float, limit_name: str, fix: str
+) -> Violation:
+    record = chip.limits[limit_name]
+    return Violation(f"{chip.name}.{rule}", node, measured, limit, record.unit, record.source, fix)
+
+
+def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
+    for register, (rule, name, signed, beyond, fix) in REGISTERS.items():
+        bits = chip.limit(name) - int(signed)
+        highest = 2**bits - 1 + beyond
+        lowest = -(2**bits) if signed else 0
+        values = population.parameters[register]
+        node = f"{population.name}.{register}"
+        if values.max() > highest:
+            yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
+        if values.min() < lowest:
+            yield _violation(chip, rule, node, float(-values.min()), -lowest, name, fix)
+
+
+def _weights(synapses: Synapses, chip: Chip) -> Iterator[Violation]:
+    """Signed weights are even numbers in [-256, 254]: `weight_bits` bits in steps of two."""
+    steps = 2 ** (chip.limit("weight_bits") - 1)
+    fix = "Compile again with calibration data, or clip the weights."
+    low, high = int(synapses.weight.min()), int(synapses.weight.max())
+    for measured, limit in ((high, 2 * steps - 2), (-low, 2 * steps)):
+        if measured > limit:
+            yield _violation(
+                chip, "weight-bits", synapses.name, measured, limit, "weight_bits", fix
+            )
+    odd = int((synapses.weight % 2 != 0).sum())
+    if odd:
+        yield _violation(chip, "weight-even", synapses.name, odd, 0, "weight_bits", fix)
+    for name, sign in (("weight_exponent_max", 1), ("weight_exponent_min", -1)):
+        measured, limit = sign * synapses.exponent, sign * chip.limit(name)
+        if measured > limit:
+            yield _violation(chip, "weight-exponent", synapses.name, measured, limit, name, fix)
