@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+from neurodeploy.costs.estimate import EnergyReport
 from neurodeploy.equivalence.compare import Cell
+from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.equivalence.verdict import Stage, Verdict
 from neurodeploy.pages import figures
-from neurodeploy.pages.markup import Html, element, join, section, table
+from neurodeploy.pages.markup import NONE, Html, element, join, section, table
 from neurodeploy.pages.page import Page
-from neurodeploy.pages.values import kind, percent, quantity, rate
+from neurodeploy.pages.values import interval, kind, magnitude, percent, quantity, rate
 
 WORKS, EQUAL, COST = (
     "Does it work on the chip?",
@@ -17,6 +19,8 @@ WORKS, EQUAL, COST = (
     "What does one inference cost?",
 )
 STAGES = {"passed": "PASSED", "failed": "FAILED", "not run": "NOT RUN", "incomplete": "INCOMPLETE"}
+Fact = tuple[str, object, object]
+"""Name, value and kind."""
 NOT_ASKED = "the spikes of the source framework were not given, so the import was not checked"
 
 
@@ -47,78 +51,69 @@ def cards(page: Page) -> Html:
         "div",
         _card("works", WORKS, badge(page.verdict.status), _works_facts(page.verdict)),
         _card("equal", EQUAL, _equal_headline(page.verdict), _equal_facts(page.verdict)),
-        _card(
-            "cost",
-            COST,
-            quantity(page.energy.total),
-            (
-                join(("core dynamic: ", quantity(page.energy.core.total))),
-                join(("latency: ", quantity(page.energy.latency))),
-            ),
-        ),
+        _card("cost", COST, _cost_headline(page.energy), _cost_facts(page.energy)),
         cls="cards",
     )
 
 
-def _card(anchor: str, question: str, headline: Html, facts: Sequence[Html]) -> Html:
+def _card(anchor: str, question: str, headline: Html, facts: Iterable[Fact]) -> Html:
+    rows = (
+        element("tr", element("th", name), element("td", value), element("td", tag))
+        for name, value, tag in facts
+    )
     return element(
         "div",
         element("h2", element("a", question, href=f"#{anchor}")),
         element("p", headline, cls="headline"),
-        *(element("p", fact) for fact in facts),
+        element("table", *rows),
         cls="card",
     )
 
 
-def _works_facts(verdict: Verdict) -> tuple[Html, ...]:
-    agreed = join(
-        ("decisions agree: ", element("b", percent(verdict.agreement.value)), kind("simulated")),
-        " ",
+def _works_facts(verdict: Verdict) -> Iterator[Fact]:
+    for name, value in _proportions(verdict):
+        yield name, percent(value.value), kind("simulated")
+    if verdict.accuracy is None:
+        yield "accuracy", "unknown: no labels", ""
+
+
+def _proportions(verdict: Verdict) -> list[tuple[str, Proportion]]:
+    every = (
+        ("accuracy, reference", verdict.reference_accuracy),
+        ("accuracy, chip", verdict.accuracy),
+        ("equal decisions", verdict.agreement),
     )
-    if verdict.accuracy is None or verdict.reference_accuracy is None:
-        return join(("accuracy: unknown, no labels were given",)), agreed
-    chip = join(
-        (
-            "accuracy on the chip: ",
-            element("b", percent(verdict.accuracy.value)),
-            f"(reference {percent(verdict.reference_accuracy.value)})",
-            kind("simulated"),
-        ),
-        " ",
-    )
-    return chip, agreed
+    return [(name, value) for name, value in every if value is not None]
 
 
 def _equal_headline(verdict: Verdict) -> Html:
     stage = verdict.stage("lowering")
-    text = f"{rate(stage.mismatches, stage.cells)} of cells differ"
-    return join((element("b", text), kind("counted")), " ")
+    share = element("b", rate(stage.mismatches, stage.cells))
+    return join((share, "of cells differ", kind("counted")), " ")
 
 
-def _equal_facts(verdict: Verdict) -> tuple[Html, ...]:
-    lowering, vendor = verdict.stage("lowering"), verdict.stage("vendor")
-    ours = (
-        f"{lowering.title}: {lowering.mismatches:,} of {lowering.cells:,} cells, "
-        f"{lowering.samples:,} samples"
-    )
-    if vendor.status == "not run":
-        return join((ours,)), join((vendor.title, ": ", badge(vendor.status)))
-    theirs = f"{vendor.title}: {vendor.mismatches:,} of {vendor.cells:,} cells"
-    return join((ours,)), join((theirs, kind("counted")), " ")
+def _equal_facts(verdict: Verdict) -> Iterator[Fact]:
+    for stage in verdict.stages:
+        if stage.status == "not run":
+            yield stage.name, badge(stage.status), ""
+        else:
+            yield stage.name, f"{stage.mismatches:,} of {stage.cells:,}", kind("counted")
+
+
+def _cost_headline(report: EnergyReport) -> Html:
+    typical = element("b", magnitude(report.total.typical, report.total.unit))
+    return join((typical, "energy", kind(report.total.kind)), " ")
+
+
+def _cost_facts(report: EnergyReport) -> Iterator[Fact]:
+    yield "5 to 95 %", interval(report.total), kind(report.total.kind)
+    for name, value in ((report.core.name, report.core.total), ("latency", report.latency)):
+        yield name, magnitude(value.typical, value.unit), kind(value.kind)
 
 
 def works(page: Page) -> Html:
     """Accuracy and agreement with intervals."""
     verdict = page.verdict
-    rows = [
-        (name, value)
-        for name, value in (
-            ("accuracy, reference", verdict.reference_accuracy),
-            ("accuracy, chip", verdict.accuracy),
-            ("equal decisions", verdict.agreement),
-        )
-        if value is not None
-    ]
     unlabelled = (
         "No labels were given, so accuracy is unknown. " if verdict.accuracy is None else ""
     )
@@ -128,7 +123,7 @@ def works(page: Page) -> Html:
         element("p", badge(verdict.status), " ", _status_text(verdict)),
         element(
             "figure",
-            figures.accuracy(rows),
+            figures.accuracy(_proportions(verdict)),
             element(
                 "figcaption",
                 f"{unlabelled}Points ",
@@ -191,8 +186,9 @@ def _stages(verdict: Verdict) -> Html:
     rows: list[tuple[object, ...]] = [_stage_row(stage) for stage in verdict.stages]
     if all(stage.name != "import" for stage in verdict.stages):
         absent = element("span", "not asked", cls="badge muted")
-        rows.insert(0, ("import", absent, "source model against reference", "–", "–", NOT_ASKED))
-    heads = ("stage", "status", "compared", "samples", _counted("differing cells"), "result")
+        rows.insert(0, ("import", absent, "source model against reference", NONE, NONE, NOT_ASKED))
+    result = join(("result", kind("simulated")), " ")
+    heads = ("stage", "status", "compared", "samples", _counted("differing cells"), result)
     return table(heads, rows, numeric=(3, 4), cls="stages")
 
 
@@ -202,8 +198,8 @@ def _stage_row(stage: Stage) -> tuple[object, ...]:
         stage.name,
         badge(stage.status),
         stage.title,
-        f"{stage.samples:,}" if ran else "–",
-        f"{stage.mismatches:,} of {stage.cells:,}" if ran else "–",
+        f"{stage.samples:,}" if ran else NONE,
+        f"{stage.mismatches:,} of {stage.cells:,}" if ran else NONE,
         stage.text,
     )
 
@@ -238,7 +234,7 @@ def _layers(page: Page) -> Html:
         (
             name,
             *(
-                f"{layer.mismatches:,} of {layer.cells:,}" if layer else "–"
+                f"{layer.mismatches:,} of {layer.cells:,}" if layer else NONE
                 for layer in (layers.get(name) for layers in found)
             ),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
+from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.pages import rasters
-from neurodeploy.pages.markup import Html, element, escape, join, section, table
+from neurodeploy.pages.markup import NONE, Html, element, escape, join, section, table
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
 from neurodeploy.program import How, Range
@@ -48,7 +47,7 @@ def _raster(page: Page, sample: int, names: list[str]) -> Html:
 
 
 def _key(colour: str, text: str) -> Html:
-    return join((element("i", cls="swatch", style=f"background:{colour}"), text, " "))
+    return element("span", element("i", cls="swatch", style=f"background:{colour}"), text)
 
 
 def _sample_title(page: Page, sample: int) -> Html:
@@ -72,9 +71,9 @@ def resources(page: Page) -> Html:
         "5  Resources",
         element(
             "p",
-            f"{placement.cores:,} of the neurocores of {placement.chips:,} "
-            f"{'chip' if placement.chips == 1 else 'chips'} {page.chip.title}. Every core holds "
-            "neurons of one population. ",
+            f"{placement.cores:,} neurocores on {placement.chips:,} {page.chip.title} "
+            f"{'chip' if placement.chips == 1 else 'chips'}. Every neurocore holds neurons of one "
+            "population. ",
             kind("derived"),
         ),
         table(
@@ -82,7 +81,7 @@ def resources(page: Page) -> Html:
             [_resource_row(item) for item in placement.total],
             numeric=(1, 2),
         ),
-        _per_population(placement.resources),
+        _per_population(placement),
     )
 
 
@@ -90,7 +89,7 @@ def _resource_row(item: Resource) -> tuple[object, ...]:
     return (
         item.name,
         f"{item.used:,}",
-        "–" if item.available is None else f"{item.available:,}",
+        NONE if item.available is None else f"{item.available:,}",
         _meter(item),
         item.unit,
         kind(item.kind),
@@ -98,15 +97,16 @@ def _resource_row(item: Resource) -> tuple[object, ...]:
     )
 
 
-def _per_population(found: Mapping[str, Sequence[Resource]]) -> Html:
+def _per_population(placement: Placement) -> Html:
+    known = {item.name for item in placement.total}
     first: dict[str, Resource] = {}
-    for items in found.values():
+    for items in placement.resources.values():
         for item in items:
             first.setdefault(item.name, item)
     rows = []
-    for population, items in found.items():
+    for population, items in placement.resources.items():
         own = {item.name: item for item in items}
-        rows.append((population, *(_used(own[name]) if name in own else "–" for name in first)))
+        rows.append((population, *(_used(own[name]) if name in own else NONE for name in first)))
     heads = [
         join((item.name, element("small", item.unit), kind(item.kind)), " ")
         for item in first.values()
@@ -116,7 +116,11 @@ def _per_population(found: Mapping[str, Sequence[Resource]]) -> Html:
             table(("population", *heads), rows, numeric=range(1, len(heads) + 1), cls="matrix"),
             element(
                 "ul",
-                *(element("li", element("b", r.name), f": {r.source}") for r in first.values()),
+                *(
+                    element("li", element("b", name), f": {item.source}")
+                    for name, item in first.items()
+                    if name not in known
+                ),
                 cls="notes source",
             ),
         )
@@ -144,14 +148,18 @@ def lowering(page: Page) -> Html:
     nodes: dict[tuple[str, How, str], list[str]] = {}
     for item in page.program.lowerings:
         nodes.setdefault((item.subject, item.how, item.text), []).append(item.node)
+    subjects = [subject for subject, _, _ in nodes]
     rows = [
         (subject, element("span", how, cls=f"how {how}"), ", ".join(names), text)
-        for (subject, how, text), names in nodes.items()
+        for (subject, how, text), names in sorted(
+            nodes.items(), key=lambda item: subjects.index(item[0][0])
+        )
     ]
     if not rows:
         body = element("p", "Model and chip mean the same by a step: nothing had to be lowered.")
     else:
-        body = table(("difference", "", "populations", "how it was lowered"), rows)
+        how = join(("how it was lowered", kind("derived")), " ")
+        body = table(("difference", "", "populations", how), rows, cls="lowered")
     return section("lowering", "6  How the model was lowered to the chip", body)
 
 
@@ -161,9 +169,9 @@ def ranges(page: Page) -> Html:
         (
             item.node,
             item.register,
-            f"{item.low:,.0f}",
-            f"{item.high:,.0f}",
-            f"{item.limit_low:,.0f} … {item.limit_high:,.0f}",
+            _integer(item.low),
+            _integer(item.high),
+            f"{_integer(item.limit_low)} … {_integer(item.limit_high)}",
             _span(item),
             element("span", "proven", cls="how exact")
             if item.proven
@@ -187,6 +195,10 @@ def ranges(page: Page) -> Html:
     )
 
 
+def _integer(value: float) -> str:
+    return f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _span(item: Range) -> Html:
     """A bar for the range within the limits."""
     width = item.limit_high - item.limit_low
@@ -202,17 +214,14 @@ def _span(item: Range) -> Html:
 def counts(page: Page) -> Html:
     """What was counted per inference."""
     counted = page.energy.counted
-    rows = [(name, *map(_number, (q.low, q.typical, q.high)), kind(q.kind))
-            for name, q in counted.items()]
+    rows = [
+        (name, *map(_number, (q.low, q.typical, q.high)), kind(q.kind))
+        for name, q in counted.items()
+    ]
     return section(
         "counts",
         "8  Counts per inference",
-        element(
-            "p",
-            f"Over {page.energy.samples:,} samples. ",
-            *sorted({q.source for q in counted.values()}),
-            ".",
-        ),
+        element("p", "; ".join(sorted({q.source for q in counted.values()})), cls="caption"),
         table(("event", "minimum", "mean", "maximum", "kind"), rows, numeric=(1, 2, 3)),
     )
 
@@ -224,8 +233,13 @@ def _number(value: float) -> str:
 def constants(page: Page) -> Html:
     """Constants of the chip with their sources."""
     rows = [
-        (name, *(f"{v:g}" for v in (q.low, q.typical, q.high)), q.unit, kind(q.kind),
-         element("span", q.source, cls="source"))
+        (
+            name,
+            *(f"{v:g}" for v in (q.low, q.typical, q.high)),
+            q.unit,
+            kind(q.kind),
+            element("span", q.source, cls="source"),
+        )
         for name, q in page.chip.constants.items()
     ]
     return section(

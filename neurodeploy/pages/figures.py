@@ -29,10 +29,10 @@ VALUES = 330.0
 
 def accuracy(rows: Sequence[tuple[str, Proportion]]) -> Html:
     """Proportions with their Wilson intervals, one row each."""
-    height = 34.0 * len(rows) + 44
+    height = 34.0 * len(rows) + 30
     with svg.style():
         figure = svg.canvas(height)
-        ax = _rows(_columns(figure, height, bottom=40), len(rows))
+        ax = _rows(_columns(figure, height, bottom=26), len(rows))
         lowest = min(proportion.interval[0] for _, proportion in rows)
         step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (1 - lowest) / s <= 6 or s == 0.2)
         left = max(0.0, math.floor(lowest / step) * step)
@@ -44,17 +44,21 @@ def accuracy(rows: Sequence[tuple[str, Proportion]]) -> Html:
             ax.plot((low, high), (index, index), color=colour, linewidth=2, clip_on=False)
             for end in (low, high):
                 ax.plot(
-                    (end, end), (index - 0.16, index + 0.16), color=colour, linewidth=2,
+                    (end, end),
+                    (index - 0.16, index + 0.16),
+                    color=colour,
+                    linewidth=2,
                     clip_on=False,
                 )
             ax.plot(proportion.value, index, "o", color=colour, markersize=9, clip_on=False)
             _beside(ax, index, name)
+            _after(ax, index, 14, percent(proportion.value), weight="bold")
+            _after(ax, index, 98, f"{percent(low)} … {percent(high)}", color=svg.MUTED)
             _after(
-                ax, index, 14, percent(proportion.value), weight="bold"
-            )
-            _after(ax, index, 98, f"{percent(low)} – {percent(high)}", color=svg.MUTED)
-            _after(
-                ax, index, 232, f"{proportion.successes:,} of {proportion.trials:,}",
+                ax,
+                index,
+                232,
+                f"{proportion.successes:,} of {proportion.trials:,}",
                 color=svg.MUTED,
             )
         return svg.inline(figure, "accuracy", "Accuracy and agreement with 95 % intervals")
@@ -64,25 +68,19 @@ def mismatches(layers: Sequence[Layer]) -> Html:
     """Share of differing cells per layer, from zero."""
     from matplotlib.ticker import MaxNLocator
 
-    height = 28.0 * len(layers) + 60
+    height = 28.0 * len(layers) + 30
     with svg.style():
         figure = svg.canvas(height)
-        ax = _rows(_columns(figure, height, bottom=56), len(layers))
+        ax = _rows(_columns(figure, height, bottom=26), len(layers))
         top = max(layer.rate for layer in layers)
         ax.set_xlim(0, 1.02 * top if top else 1e-4)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g} %")
-        ax.set_xlabel("differing cells")
         for index, layer in enumerate(layers):
             ax.barh(index, layer.rate, height=0.62, color=VERMILLION)
             _beside(ax, index, shortened(layer.population))
-            _after(
-                ax, index, 14, rate(layer.mismatches, layer.cells) if layer.mismatches else "0",
-                weight="bold",
-            )
-            _after(
-                ax, index, 98, f"{layer.mismatches:,} of {layer.cells:,} cells", color=svg.MUTED
-            )
+            _after(ax, index, 14, rate(layer.mismatches, layer.cells), weight="bold")
+            _after(ax, index, 98, f"{layer.mismatches:,} of {layer.cells:,} cells", color=svg.MUTED)
         return svg.inline(figure, "mismatches", "Share of differing cells per layer")
 
 
@@ -102,10 +100,10 @@ def energy(report: EnergyReport) -> Html:
 
     bars = _bars(report)
     positions = _positions(bars)
-    height = 21.0 * positions[-1] + 100
+    height = 21.0 * positions[-1] + 92
     with svg.style():
         figure = svg.canvas(height)
-        ax = _rows(_columns(figure, height, top=34, bottom=44), len(bars))
+        ax = _rows(_columns(figure, height, top=30, bottom=26), len(bars))
         ax.set_ylim(positions[-1] + 0.8, -0.8)
         ax.set_xscale("log")
         low, high = _decades([bar.value for bar in bars])
@@ -114,7 +112,7 @@ def energy(report: EnergyReport) -> Html:
         ax.xaxis.set_minor_locator(NullLocator())
         for bar, y in zip(bars, positions, strict=True):
             _energy_bar(ax, bar, y, low)
-        for offset, text in ((14, "median"), (98, "5 – 95 %"), (250, "kind")):
+        for offset, text in ((14, "median"), (98, "5 to 95 %"), (250, "kind")):
             _after(ax, -1.2, offset, text, color=svg.MUTED, size=11)
         return svg.inline(figure, "energy", "Energy per inference, line by line, with intervals")
 
@@ -146,14 +144,19 @@ def _positions(bars: Sequence[_Bar]) -> list[float]:
 def _energy_bar(ax: Axes, bar: _Bar, y: float, left: float) -> None:
     value, thick = bar.value, 0.36 if bar.main else 0.17
     if value.high > 0:
-        low, typical = max(value.low, left), max(value.typical, left)
+        low = max(value.low, left)
         ax.barh(
-            y, value.high - low, left=low, height=2 * thick, color=bar.colour,
-            alpha=0.45 if bar.main else 0.3, linewidth=0,
+            y,
+            value.high - low,
+            left=low,
+            height=2 * thick,
+            color=bar.colour,
+            alpha=0.45 if bar.main else 0.3,
+            linewidth=0,
         )
-        for end in (low, value.high):
+        for end in (value.low, value.high):
             ax.plot((end, end), (y - thick, y + thick), color=bar.colour, linewidth=1.5)
-        ax.plot(typical, y, "o", color=bar.colour, markersize=9 if bar.main else 6)
+        ax.plot(value.typical, y, "o", color=bar.colour, markersize=9 if bar.main else 6)
     weight, size = ("bold", 12.5) if bar.main else ("normal", 12)
     _beside(ax, y, bar.name, indent=0 if bar.main else 18, weight=weight)
     _after(ax, y, 14, magnitude(value.typical, value.unit), weight=weight, size=size)
@@ -178,9 +181,7 @@ def _decade(x: float) -> str:
 
 def _columns(figure: Figure, height: float, *, top: float = 4, bottom: float) -> Axes:
     """Axes between the column of labels and that of numbers."""
-    return svg.axes(
-        figure, LABELS, top, svg.WIDTH - LABELS - VALUES, height - top - bottom
-    )
+    return svg.axes(figure, LABELS, top, svg.WIDTH - LABELS - VALUES, height - top - bottom)
 
 
 def _rows(ax: Axes, count: int) -> Axes:
@@ -196,19 +197,39 @@ def _rows(ax: Axes, count: int) -> Axes:
 def _beside(ax: Axes, y: float, text: str, *, indent: float = 0, weight: str = "bold") -> None:
     """A label in the left column."""
     ax.annotate(
-        text, (0, y), (indent - LABELS + 2, 0), xycoords=ax.get_yaxis_transform(),
-        textcoords="offset points", va="center", weight=weight, annotation_clip=False,
+        text,
+        (0, y),
+        (indent - LABELS + 2, 0),
+        xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        weight=weight,
+        annotation_clip=False,
     )
 
 
 def _after(
-    ax: Axes, y: float, offset: float, text: str, *, color: str = svg.INK, weight: str = "normal",
+    ax: Axes,
+    y: float,
+    offset: float,
+    text: str,
+    *,
+    color: str = svg.INK,
+    weight: str = "normal",
     size: float = 12,
 ) -> None:
     """A number in the right column, `offset` pixels after the axes."""
     ax.annotate(
-        text, (1, y), (offset, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
-        va="center", color=color, weight=weight, size=size, annotation_clip=False,
+        text,
+        (1, y),
+        (offset, 0),
+        xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        weight=weight,
+        size=size,
+        annotation_clip=False,
     )
 
 

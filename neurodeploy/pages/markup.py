@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Iterable, Sequence
 
+NONE = "\N{EN DASH}"
+"""Stands where there is no value."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 

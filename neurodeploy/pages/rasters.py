@@ -20,7 +20,7 @@ COLUMNS = 4
 MOST_PANELS = 12
 MOST_ROWS = 120
 MOST_STEPS = 240
-HEIGHT, GAP = 168.0, 16.0
+HEIGHT, MARGIN = 168.0, 34.0
 BOTH, MISSING, EXTRA = svg.INK, VERMILLION, BLUE
 """A spike in both, one that the chip lacks, one that only the chip has."""
 
@@ -36,14 +36,14 @@ def raster(verdict: Verdict, sample: int, names: list[str]) -> Html:
     """One sample: a panel for each of `names`, inputs and populations."""
     columns = min(COLUMNS, len(names))
     lines = -(-len(names) // columns)
-    width = (svg.WIDTH - 34) / columns
-    line = HEIGHT + 62
+    width = svg.WIDTH / columns
+    line = HEIGHT + 48
     with svg.style():
         figure = svg.canvas(lines * line)
         for index, name in enumerate(names):
             row, column = divmod(index, columns)
             ax = svg.axes(
-                figure, 34 + column * width, row * line + 24, width - 34 - GAP, HEIGHT
+                figure, MARGIN + column * width, row * line + 24, width - MARGIN - 6, HEIGHT
             )
             _panel(ax, verdict.reference.spikes[name][sample], verdict.trace.spikes[name][sample])
             ax.set_title(shortened(name, 24), loc="left", size=12, weight="bold", pad=6)
@@ -55,7 +55,10 @@ def _panel(ax: Axes, expected: Spikes, actual: Spikes) -> None:
     steps, neurons = len(expected), expected[0].size
     image = picture(expected.reshape(steps, -1), actual.reshape(steps, -1))
     ax.imshow(
-        image, aspect="auto", interpolation="none", origin="lower",
+        image,
+        aspect="auto",
+        interpolation="none",
+        origin="lower",
         extent=(-0.5, steps - 0.5, -0.5, neurons - 0.5),
     )
     ax.set_yticks([0, neurons - 1] if neurons > 1 else [0])
@@ -70,7 +73,7 @@ def picture(expected: Spikes, actual: Spikes) -> NDArray[np.uint8]:
     """Pixels uint8 (rows, columns, 3) of spikes (steps, neurons), neurons first.
 
     Where there are more neurons or steps than pixels, a pixel stands for several cells: as dark as
-    the share of them that spike, and coloured if any of them differs, so that no difference is lost.
+    the share of them that spike, coloured if any of them differs, so that no difference is lost.
     """
     both, missing, extra = (
         _blocks(cells.T.astype(np.float64))

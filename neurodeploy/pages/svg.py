@@ -1,4 +1,4 @@
-"""matplotlib figures as inline SVG: one unit is one CSS pixel, and equal input gives equal bytes."""
+"""matplotlib figures as inline SVG: one unit is one CSS pixel, equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PIXELS_PER_INCH = 72
 WIDTH = 1040.0
 INK, MUTED, GRID = "#1b1f24", "#5a6470", "#dfe3e8"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "neurodeploy",  # ids do not change from run to run
     "text.parse_math": False,  # a name may hold a dollar sign
@@ -56,17 +56,13 @@ def canvas(height: float) -> Figure:
     """An empty figure, `WIDTH` x `height` pixels."""
     from matplotlib.figure import Figure
 
-    return Figure(
-        figsize=(WIDTH / PIXELS_PER_INCH, height / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH
-    )
+    return Figure(figsize=(WIDTH / PIXELS_PER_INCH, height / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH)
 
 
 def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place given in pixels from the top left corner."""
     full = figure.get_figheight() * PIXELS_PER_INCH
-    return figure.add_axes(
-        (left / WIDTH, 1 - (top + height) / full, width / WIDTH, height / full)
-    )
+    return figure.add_axes((left / WIDTH, 1 - (top + height) / full, width / WIDTH, height / full))
 
 
 def inline(figure: Figure, name: str, description: str) -> Html:

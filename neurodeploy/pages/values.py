@@ -28,8 +28,8 @@ def magnitude(value: float, unit: str) -> str:
 
 
 def interval(value: Quantity) -> str:
-    """`low – high`."""
-    return f"{magnitude(value.low, value.unit)} – {magnitude(value.high, value.unit)}"
+    """`low … high`."""
+    return f"{magnitude(value.low, value.unit)} … {magnitude(value.high, value.unit)}"
 
 
 def quantity(value: Quantity) -> Html:
@@ -51,4 +51,5 @@ def percent(value: float) -> str:
 
 def rate(part: int, whole: int) -> str:
     """A share that may be tiny, three significant digits."""
-    return f"{100 * part / whole:.3g} %" if whole else "–"
+    share = f"{100 * part / whole:#.3g}".rstrip(".") if part else "0"
+    return f"{share} %"

@@ -53,7 +53,7 @@ def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def random_program(seed: int) -> Program:
-    """Two populations behind one input: convolution or dense, then dense; some with self-synapses."""
+    """An input, a convolution or dense layer, a dense layer; some have self-synapses."""
     rng = np.random.default_rng(seed)
     image = (int(rng.integers(1, 3)), int(rng.integers(3, 7)), int(rng.integers(3, 7)))
     synapses: list[Synapses] = []
@@ -62,16 +62,22 @@ def random_program(seed: int) -> Program:
         channels = groups * int(rng.integers(1, 4))
         kernel = (channels, image[0] // groups, *rng.integers(1, 4, 2).tolist())
         first = Synapses(
-            "in->a", "in", "a", "conv2d", weights(rng, kernel), int(rng.integers(0, 8)), image, (),
+            "in->a",
+            "in",
+            "a",
+            "conv2d",
+            weights(rng, kernel),
+            int(rng.integers(0, 8)),
+            image,
+            (),
             stride=tuple(rng.integers(1, 3, 2).tolist()),
             padding=tuple(rng.integers(0, 2, 2).tolist()),
-            dilation=(1, 1), groups=groups,
+            dilation=(1, 1),
+            groups=groups,
         )
         size = [
             (n + 2 * p - k) // s + 1
-            for n, p, k, s in zip(
-                image[1:], first.padding, kernel[2:], first.stride, strict=True
-            )
+            for n, p, k, s in zip(image[1:], first.padding, kernel[2:], first.stride, strict=True)
         ]
         shape: tuple[int, ...] = (channels, *size)
     else:
@@ -83,8 +89,14 @@ def random_program(seed: int) -> Program:
     last = (int(rng.integers(1, 8)),)
     synapses.append(
         Synapses(
-            "a->b", "a", "b", "dense", weights(rng, (last[0], count)), int(rng.integers(-4, 8)),
-            shape, last,
+            "a->b",
+            "a",
+            "b",
+            "dense",
+            weights(rng, (last[0], count)),
+            int(rng.integers(-4, 8)),
+            shape,
+            last,
         )
     )
     populations = []
@@ -99,8 +111,14 @@ def random_program(seed: int) -> Program:
         if rng.random() < 0.5:
             synapses.append(
                 Synapses(
-                    f"{name}->{name}", name, name, "one-to-one", weights(rng, (n,)),
-                    int(rng.integers(0, 8)), its_shape, its_shape,
+                    f"{name}->{name}",
+                    name,
+                    name,
+                    "one-to-one",
+                    weights(rng, (n,)),
+                    int(rng.integers(0, 8)),
+                    its_shape,
+                    its_shape,
                 )
             )
     return Program(
@@ -216,9 +234,13 @@ def broken_comparison(v: np.ndarray, vth: np.ndarray) -> np.ndarray:
 def lava_case() -> tuple[Program, dict[str, np.ndarray], Trace]:
     """A network on the grid of its threshold, so that potentials often equal it."""
     parameters = {
-        "du": np.array([700]), "dv": np.array([4096]), "vth": np.array([300]),
-        "bias_mant": np.array([0]), "bias_exp": np.array([0]),
-        "u0": np.array([0]), "v0": np.array([0]),
+        "du": np.array([700]),
+        "dv": np.array([4096]),
+        "vth": np.array([300]),
+        "bias_mant": np.array([0]),
+        "bias_exp": np.array([0]),
+        "u0": np.array([0]),
+        "v0": np.array([0]),
     }
     exact = {**parameters, "du": np.array([4095]), "vth": np.array([100])}
     rng = np.random.default_rng(5)

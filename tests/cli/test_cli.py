@@ -1,0 +1,205 @@
+"""The command line: its verbs, its exit codes, and one clear line for every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+
+from neurodeploy.cli import main
+from neurodeploy.semantics import Semantics, to_metadata
+
+SHAPE = (6,)
+
+
+def lif(size: int, *, metadata: bool = True, tau: float = 1e-3) -> nir.LIF:
+    ones = np.ones(size)
+    entries = to_metadata(semantics=Semantics(reset="zero").to_dict()) if metadata else {}
+    return nir.LIF(
+        tau=tau * ones,
+        r=tau / 1e-4 * ones,
+        v_leak=0 * ones,
+        v_threshold=ones,
+        v_reset=0 * ones,
+        metadata=entries,
+    )
+
+
+def graph(weight: np.ndarray | None = None, **options: object) -> nir.NIRGraph:
+    if weight is None:
+        weight = np.random.default_rng(0).normal(0.3, 0.4, (4, 6))
+    nodes = {
+        "input": nir.Input(np.array(SHAPE)),
+        "fc": nir.Affine(weight, np.full(4, 0.05)),
+        "lif": lif(4, **options),  # type: ignore[arg-type]
+        "output": nir.Output(np.array([4])),
+    }
+    edges = [("input", "fc"), ("fc", "lif"), ("lif", "output")]
+    return nir.NIRGraph(nodes, edges, type_check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, its inputs and its labels."""
+    nir.write(str(tmp_path / "model.nir"), graph())
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "x.npy", (rng.random((20, 12, *SHAPE)) < 0.4).astype(np.uint8))
+    np.save(tmp_path / "y.npy", rng.integers(0, 4, 20))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMPILE = ["compile", "model.nir", "--target", "loihi2", "--calibration", "x.npy", "-o", "m.ndp"]
+
+
+def test_compile_run_verify_energy_inspect(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(COMPILE) == 0
+    assert main(["inspect", "m.ndp"]) == 0
+    assert main(["inspect", "model.nir", "--target", "loihi2"]) == 0
+    assert main(["run", "m.ndp", "--inputs", "x.npy", "-o", "trace.npz"]) == 0
+    assert main(["energy", "m.ndp", "--inputs", "x.npy"]) == 0
+    assert main(["targets"]) == 0
+    text = capsys.readouterr().out
+    for expected in ("core dynamic", "counted", "lif"):
+        assert expected in text
+    with np.load(folder / "trace.npz") as trace:
+        assert trace["lif"].shape == (20, 12, 4)
+
+
+def test_verify_without_the_vendor_says_not_run(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--page", "m.html"]) == 0
+    assert "NOT RUN" in capsys.readouterr().out
+    assert "NOT RUN" in (folder / "m.html").read_text("utf-8").upper()
+
+
+def test_verify_in_lava(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    capsys.readouterr()
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    vendor = next(stage for stage in verdict["stages"] if stage["name"] == "vendor")
+    assert vendor["status"] == "passed"
+    assert vendor["cells"] == 20 * 12 * 4
+    assert vendor["mismatches"] == 0
+
+
+def test_a_missing_lava_fails_verify(folder: Path, capsys, monkeypatch) -> None:
+    assert main(COMPILE) == 0
+    monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(folder / "nowhere"))
+    assert main(["verify", "m.ndp", "--inputs", "x.npy"]) == 1
+    assert "NOT RUN" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["inspect", "run", "energy"])
+def test_json_is_one_document(folder: Path, capsys, command: str) -> None:
+    assert main(COMPILE) == 0
+    capsys.readouterr()
+    inputs = [] if command == "inspect" else ["--inputs", "x.npy"]
+    assert main([command, "m.ndp", *inputs, "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "inspect", "compile", "run", "verify", "energy", "lava", "targets"]
+)
+def test_every_command_has_help_with_an_example(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"Example: neurodeploy {command}" in capsys.readouterr().out
+
+
+def bad_files(folder: Path) -> None:
+    """One file for each kind of bad input."""
+    whole = (folder / "model.nir").read_bytes()
+    (folder / "cut.nir").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.nir").write_text("not HDF5")
+    weight = np.ones((4, 6))
+    weight[1, 2] = np.nan
+    nir.write(str(folder / "nan.nir"), graph(weight))
+    nir.write(str(folder / "bare.nir"), graph(metadata=False))
+    unsupported = graph()
+    unsupported.nodes["lif"] = nir.CubaLIF(*(np.ones(4) for _ in range(5)), w_in=np.ones(4))
+    nir.write(str(folder / "cuba.nir"), unsupported)
+    np.save(folder / "shape.npy", np.zeros((20, 12, 7), np.uint8))
+    np.save(folder / "dtype.npy", np.full((20, 12, 6), "a"))
+    np.save(folder / "analog.npy", np.full((20, 12, 6), 0.5))
+    np.save(folder / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
+    (folder / "cut.npy").write_bytes((folder / "x.npy").read_bytes()[:100])
+    program = (folder / "m.ndp").read_bytes()
+    (folder / "cut.ndp").write_bytes(program[: len(program) // 2])
+    (folder / "odd.ndp").write_bytes(program.replace(b"loihi2", b"loihi9"))
+
+
+def compiling(model: str = "model.nir", calibration: str = "x.npy") -> list[str]:
+    return ["compile", model, "--target", "loihi2", "--calibration", calibration, "-o", "n.ndp"]
+
+
+BAD = {
+    "missing model": (compiling("no.nir"), "no such file"),
+    "truncated HDF5": (compiling("cut.nir"), "not a complete HDF5 file"),
+    "not HDF5": (compiling("text.nir"), "not a complete HDF5 file"),
+    "NaN weight": (compiling("nan.nir"), "not finite"),
+    "no semantics": (compiling("bare.nir"), "--dt"),
+    "unsupported neuron": (compiling("cuba.nir"), "CubaLIF"),
+    "missing calibration": (compiling(calibration="no.npy"), "no such file"),
+    "wrong input shape": (compiling(calibration="shape.npy"), "expected (samples, steps, 6)"),
+    "wrong dtype": (compiling(calibration="dtype.npy"), "not numeric"),
+    "not spikes": (compiling(calibration="analog.npy"), "neither 0 nor 1"),
+    "pickled objects": (compiling(calibration="objects.npy"), "objects"),
+    "truncated array": (compiling(calibration="cut.npy"), "not a complete"),
+    "unknown target": (["inspect", "model.nir", "--target", "loihi9"], "unknown target"),
+    "missing program": (["run", "no.ndp", "--inputs", "x.npy"], "no such file"),
+    "truncated program": (["run", "cut.ndp", "--inputs", "x.npy"], "archive"),
+    "altered program": (["run", "odd.ndp", "--inputs", "x.npy"], "archive"),
+    "wrong run inputs": (["run", "m.ndp", "--inputs", "shape.npy"], "expected (samples"),
+    "wrong labels": (
+        ["verify", "m.ndp", "--inputs", "x.npy", "--labels", "x.npy", "--no-vendor"],
+        "labels have shape",
+    ),
+    "unwritable output": (
+        ["compile", "model.nir", "--target", "loihi2", "--calibration", "x.npy", "-o", "no/m.ndp"],
+        "cannot be written",
+    ),
+    "no such interpreter": (["lava", "install", "--python", "no-python"], "no-python"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_clear_line(case: str, folder: Path, capsys, monkeypatch) -> None:
+    assert main(COMPILE) == 0
+    bad_files(folder)
+    monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(folder / "nowhere"))
+    capsys.readouterr()
+    arguments, expected = BAD[case]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("neurodeploy: ")
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert not (folder / "n.ndp").exists()
+
+
+def test_semantics_from_the_command_line(folder: Path) -> None:
+    nir.write(str(folder / "bare.nir"), graph(metadata=False))
+    assert main([*compiling("bare.nir"), "--dt", "1e-4", "--reset", "zero"]) == 0
+
+
+def test_errors_as_json(folder: Path, capsys) -> None:
+    assert main(["inspect", "no.nir", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)
+    assert (error["error"], error["node"]) == ("FileError", "no.nir")
+
+
+def test_a_process_shows_no_traceback(folder: Path) -> None:
+    command = [sys.executable, "-m", "neurodeploy", "inspect", "no.nir"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "neurodeploy: no.nir: no such file\n"

@@ -1,0 +1,125 @@
+"""How populations are cut: every neuron on one core, no limit exceeded, diagnoses that help."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurodeploy.chip import Chip
+from neurodeploy.errors import InputError
+from neurodeploy.mapping.partition import partition, violations
+from neurodeploy.mapping.usage import LIMITS, exceeded, group_labels, usage
+from neurodeploy.program import Neurons, Synapses
+
+
+@given(
+    data=st.data(),
+    limits=st.tuples(st.integers(1, 9), st.integers(1, 60), st.integers(1, 3), st.integers(1, 9)),
+)
+def test_no_limit_is_exceeded(
+    data: st.DataObject,
+    limits: tuple[int, int, int, int],
+    any_synapses: st.SearchStrategy[Synapses],
+    neurons: Callable[..., Neurons],
+    with_limits: Callable[..., Chip],
+) -> None:
+    chip = with_limits(**dict(zip(LIMITS.values(), limits, strict=True)))
+    synapses = data.draw(any_synapses)
+    size = int(np.prod(synapses.out_shape))
+    vth = data.draw(st.lists(st.integers(1, 3), min_size=size, max_size=size))
+    population = neurons("b", synapses.out_shape, vth=vth)
+    if violations(population, (synapses,), chip):
+        return
+    core = partition(population, (synapses,), chip)
+    sizes = np.bincount(core)
+    assert core.shape == (size,)
+    assert core.min() == 0
+    assert sizes.min() > 0
+    labels = group_labels(population, chip)
+    assert exceeded(usage(population, (synapses,), core, labels, chip), chip) == {}
+    again = partition(population, (synapses,), chip)
+    assert core.tolist() == again.tolist()
+
+
+@pytest.mark.parametrize(
+    ("layers", "cores"),
+    [
+        ((784, 128, 64, 10), [3, 1, 1]),  # 5 printed by lava-dl netx/mnist/run.ipynb
+        ((2560, 100), [7]),  # 12 printed by netx/pilotnet_snn/benchmark.ipynb
+        ((200, 256, 200), [2, 2]),  # 3 and 2 printed by netx/oxford/run.ipynb, an older compiler
+    ],
+)
+def test_cores_of_published_networks(
+    layers: tuple[int, ...], cores: list[int], chip: Chip, neurons: Callable[..., Neurons]
+) -> None:
+    used = []
+    for into, out in itertools.pairwise(layers):
+        weight = np.ones((out, into), np.int64)
+        synapses = Synapses("a->b", "a", "b", "dense", weight, 0, (into,), (out,))
+        used.append(int(partition(neurons("b", (out,)), (synapses,), chip).max()) + 1)
+    assert used == cores
+
+
+def test_images_are_cut_by_columns_and_large_kernels_by_channels(
+    chip: Chip, neurons: Callable[..., Neurons]
+) -> None:
+    small = Synapses(
+        "a->b", "a", "b", "conv2d", np.ones((8, 2, 3, 3), np.int64), 0, (2, 34, 34), (8, 32, 32)
+    )
+    core = partition(neurons("b", (8, 32, 32)), (small,), chip).reshape(8, 32, 32)
+    assert core.max() + 1 == 3
+    assert (core == core[0]).mean() > 0.99  # all channels of a pixel together
+    assert (np.diff(core[0].T.reshape(-1)) >= 0).all()  # column after column
+    large = Synapses(
+        "a->b",
+        "a",
+        "b",
+        "conv2d",
+        np.ones((512, 256, 3, 3), np.int64),
+        0,
+        (256, 8, 8),
+        (512, 6, 6),
+    )
+    core = partition(neurons("b", (512, 6, 6)), (large,), chip).reshape(512, 6, 6)
+    assert core.max() + 1 == 8  # 64 channels a core: 2304 rows of 5 words are just below 12000
+    assert (core == core[:, :1, :1]).all()
+
+
+def test_many_thresholds_need_many_cores(chip: Chip, neurons: Callable[..., Neurons]) -> None:
+    core = partition(neurons("b", (100,), vth=range(1, 101)), (), chip)
+    assert core.max() + 1 == 13  # eight groups a core
+    per_channel = np.repeat(np.arange(16), 4)
+    core = partition(neurons("b", (16, 2, 2), vth=per_channel), (), chip).reshape(16, 4)
+    assert core.max() + 1 == 2
+    assert (core == core[:, :1]).all()
+
+
+def test_a_neuron_that_fits_no_core_is_explained(
+    chip: Chip, neurons: Callable[..., Neurons]
+) -> None:
+    weight = np.ones((2, 12_001), np.int64)
+    synapses = Synapses("a->b", "a", "b", "dense", weight, 0, (12_001,), (2,))
+    (violation,) = violations(neurons("b", (2,)), (synapses,), chip)
+    assert violation.rule == "loihi2.synaptic-memory"
+    assert (violation.node, violation.measured, violation.limit) == ("b", 12_001, 12_000)
+    assert "fan-in" in violation.fix
+    fixed = Synapses("a->b", "a", "b", "dense", weight[:, 1:], 0, (12_000,), (2,))
+    assert violations(neurons("b", (2,)), (fixed,), chip) == ()
+
+
+def test_an_empty_population_is_refused(chip: Chip, neurons: Callable[..., Neurons]) -> None:
+    with pytest.raises(InputError, match="no neurons"):
+        violations(neurons("b", (0,)), (), chip)
+
+
+def test_every_use_has_a_limit(chip: Chip) -> None:
+    from neurodeploy.mapping.usage import Usage
+
+    assert {field.name for field in fields(Usage)} == set(LIMITS)
+    assert set(LIMITS.values()) <= set(chip.limits)

@@ -1,0 +1,83 @@
+"""The demo: what it must reach, and that the README says what it prints."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neurodeploy.cli import main
+from neurodeploy.cli.output import engineering
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The demo's JSON; Lava is required."""
+    folder = tmp_path_factory.mktemp("demo")
+    capture = pytest.MonkeyPatch()
+    lines: list[str] = []
+    capture.setattr("sys.stdout.write", lines.append)
+    try:
+        assert main(["demo", "--out", str(folder), "--json"]) == 0
+    finally:
+        capture.undo()
+    return json.loads("".join(lines))
+
+
+def stage(demo: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(s for s in demo["verdict"]["stages"] if s["name"] == name)
+
+
+def test_every_stage_ran_and_passed(demo) -> None:
+    assert demo["verdict"]["status"] == "passed"
+    assert [s["name"] for s in demo["verdict"]["stages"]] == [
+        "import",
+        "lowering",
+        "golden",
+        "vendor",
+    ]
+
+
+def test_lava_agrees_on_every_layer_and_step_of_100_images(demo) -> None:
+    vendor = stage(demo, "vendor")
+    assert vendor["samples"] >= 100
+    assert [layer["population"] for layer in vendor["layers"]] == ["lif1", "lif2", "lif3"]
+    assert vendor["cells"] == vendor["samples"] * 16 * (8 * 64 + 16 * 16 + 10)
+    assert vendor["mismatches"] == 0
+
+
+def test_accuracy(demo) -> None:
+    before = demo["verdict"]["reference_accuracy"]["value"]
+    after = demo["verdict"]["accuracy"]["value"]
+    assert before >= 0.96
+    assert abs(before - after) <= 0.01
+
+
+def test_it_writes_its_files(demo) -> None:
+    for name in ("digits.html", "digits.nir", "digits.ndp"):
+        assert (Path(demo["folder"]) / name).stat().st_size > 10_000
+
+
+def test_the_readme_says_what_the_demo_prints(demo) -> None:
+    """The counted and simulated figures exactly, the derived ones as printed."""
+    text = README.read_text("utf-8")
+    table = text[text.index("<!-- demo figures") : text.index("It writes")]
+    table = re.sub(r"\s+", " ", table)
+    verdict, energy = demo["verdict"], demo["energy"]
+    accuracies = [verdict[key]["value"] for key in ("reference_accuracy", "accuracy")]
+    expected = [" and ".join(f"{100 * value:.2f} %" for value in accuracies)]
+    for name in ("import", "lowering", "vendor"):
+        found = stage(demo, name)
+        expected.append(f"{found['mismatches']:,} of {found['cells']:,}")
+    expected.append(f"{energy['counted']['synaptic events']['typical']:,.0f}")
+    for line in (energy["core"]["total"], energy["total"]):
+        low, typical, high = (engineering(line[key], "J") for key in ("low", "typical", "high"))
+        assert low.split()[1] == high.split()[1]
+        expected.append(f"{typical}, {low.split()[0]} to {high}")
+    missing = [figure for figure in expected if figure not in table]
+    assert not missing
