@@ -327,7 +327,7 @@ def describe() -> dict[str, object]:
         "decision": "most output spikes over all steps; of equals the lowest class",
         "data": "UCI Optical Recognition of Handwritten Digits, as bundled with scikit-learn",
         "split": f"stratified, seed 0: 1347 training and {TEST_SIZE} test images, writers mixed",
-        "selection": "5-fold cross-validation inside the training images; fixed number of epochs",
+        "selection": "cross-validation (3, then 5 folds) inside the training images; fixed epochs",
         "recipe": asdict(RECIPE),
         "correct": CORRECT,
         "accuracy": Quantity(

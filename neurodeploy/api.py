@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -99,7 +100,9 @@ def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
 def network_of(program: Program) -> Network:
     """The reference network that a program carries, rewritten as it was for compilation."""
     try:
-        graph = nir.dict2NIRNode({**program.graph, "type_check": False})
+        # NIR removes entries from the dictionaries that it reads, hence the copy.
+        tree = copy.deepcopy(dict(program.graph))
+        graph = nir.dict2NIRNode({**tree, "type_check": False})
     except Exception as error:  # NIR raises whatever its parsing meets
         raise InputError(f"the program's NIR graph cannot be read: {error}") from error
     return run_passes(nir_frontend.load(graph), PASSES)

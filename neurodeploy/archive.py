@@ -39,10 +39,14 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
     Raises
     ------
     FileError
-        The file cannot be written.
+        A leaf of another kind, a number that is not finite, or a file that cannot be written.
     """
     arrays: list[NDArray[Any]] = []
-    plain = _strip(tree, arrays)
+    try:
+        plain = _strip(tree, arrays)
+        _canonical(plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FileError(f"the tree cannot be kept ({error})", node=str(path)) from error
     digest = _digest(plain, arrays)
     header = {"format": FORMAT, "version": VERSION, "hash": digest, "tree": plain}
     buffer = io.BytesIO()
@@ -87,13 +91,15 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
             f"archive version {header.get('version')!r}, this version reads {VERSION}",
             node=str(path),
         )
-    digest = _digest(header.get("tree"), arrays)
+    try:
+        digest = _digest(header.get("tree"), arrays)
+        tree = _restore(header["tree"], arrays)
+    except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
+        raise FileError(
+            f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
+        ) from error
     if digest != header.get("hash"):
         raise FileError("the content does not match its hash: the file was altered", node=str(path))
-    try:
-        tree = _restore(header["tree"], arrays)
-    except (IndexError, TypeError, KeyError) as error:
-        raise FileError("the archive names an array it does not hold", node=str(path)) from error
     if not isinstance(tree, dict):
         raise FileError("the archive holds no tree", node=str(path))
     return tree, digest
@@ -127,9 +133,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _strip(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError("an array of Python objects")
         arrays.append(value)
         return {_ARRAY: len(arrays) - 1}
     if isinstance(value, dict):
+        if _ARRAY in value:
+            raise ValueError(f"{_ARRAY!r} as a key")
         return {str(key): _strip(value[key], arrays) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [_strip(item, arrays) for item in value]
@@ -141,7 +151,10 @@ def _strip(value: Any, arrays: list[NDArray[Any]]) -> Any:
 def _restore(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(value, dict):
         if set(value) == {_ARRAY}:
-            return arrays[value[_ARRAY]]
+            index = value[_ARRAY]
+            if type(index) is not int or index < 0:
+                raise IndexError(index)
+            return arrays[index]
         return {key: _restore(item, arrays) for key, item in value.items()}
     if isinstance(value, list):
         return [_restore(item, arrays) for item in value]

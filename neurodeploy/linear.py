@@ -63,8 +63,10 @@ class Dense:
             raise ModelError(f"dense weight has shape {self.weight.shape}, expected {expected}")
 
     def apply(self, x: FloatArray) -> FloatArray:
-        lead, flat = _split(x, self.in_shape)
-        y = flat.reshape(len(flat), -1) @ self.weight.T
+        lead = x.shape[: x.ndim - len(self.in_shape)]
+        # One product for each leading index but the last: no sample depends on its neighbours, not
+        # even in the last bit.
+        y = x.reshape((*lead, -1)) @ self.weight.T
         return y.reshape((*lead, *self.out_shape))
 
     def adjoint(self, y: FloatArray) -> FloatArray:
@@ -147,8 +149,8 @@ class Conv2d:
         )
         for matrix, (rows, columns) in self._taps():
             window = padded[:, :, rows, columns]
-            window = window.reshape(len(flat), self.groups, -1, *window.shape[2:])
-            y += np.einsum("goc,bgchw->bgohw", matrix, window, optimize=True)
+            window = window.reshape(len(flat), self.groups, -1, math.prod(window.shape[2:]))
+            y += (matrix @ window).reshape(y.shape)
         return y.reshape((*lead, *self.out_shape))
 
     def adjoint(self, y: FloatArray) -> FloatArray:

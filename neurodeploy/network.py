@@ -84,11 +84,14 @@ class Connection:
     source: str
     target: str
     ops: tuple[LinearMap, ...]
+    path: int = 1
+    """Counts connections between the same two nodes."""
 
     @property
     def name(self) -> str:
-        """`source->target`."""
-        return f"{self.source}->{self.target}"
+        """`source->target`, with `#2` and so on where there are several."""
+        name = f"{self.source}->{self.target}"
+        return name if self.path == 1 else f"{name}#{self.path}"
 
     def apply(self, x: FloatArray) -> FloatArray:
         """Currents (..., *target shape) caused by spikes (..., *source shape)."""

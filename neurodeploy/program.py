@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import archive
-from neurodeploy.errors import FileError, InputError, NeurodeployError
+from neurodeploy.errors import InputError
 from neurodeploy.linear import Pair, Shape
 from neurodeploy.network import InputPort
-from neurodeploy.trace import Spikes
+from neurodeploy.trace import Spikes, check_names
 
 IntArray = NDArray[np.int64]
 SynapseKind = Literal["dense", "conv2d", "one-to-one"]
@@ -163,13 +163,8 @@ class Program:
 
     def population(self, name: str) -> Neurons:
         """The population called `name`."""
-        for population in self.populations:
-            if population.name == name:
-                return population
-        raise InputError(
-            f"no population is called {name!r}",
-            hint=f"There are: {', '.join(p.name for p in self.populations)}.",
-        )
+        check_names([name], [population.name for population in self.populations])
+        return next(population for population in self.populations if population.name == name)
 
     def incoming(self, name: str) -> tuple[Synapses, ...]:
         """Synapses that end at population `name`."""
@@ -178,11 +173,16 @@ class Program:
     @property
     def hash(self) -> str:
         """SHA-256 of everything in it."""
-        return archive.content_hash(_to_tree(self))
+        return archive.content_hash(self._tree())
 
     def save(self, path: str | Path) -> str:
         """Write to one `.ndp` file, atomically; return the content hash."""
-        return archive.save(path, _to_tree(self))
+        return archive.save(path, self._tree())
+
+    def _tree(self) -> dict[str, Any]:
+        from neurodeploy.program_file import to_tree
+
+        return to_tree(self)
 
     @classmethod
     def load(cls, path: str | Path) -> Program:
@@ -193,98 +193,11 @@ class Program:
         FileError
             Missing, truncated, altered, or not a program.
         """
+        from neurodeploy.program_file import from_tree
+
         tree, _ = archive.load(path)
-        try:
-            return _from_tree(tree)
-        except NeurodeployError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(
-                f"the archive is not a program ({type(error).__name__}: {error})", node=str(path)
-            ) from error
+        return from_tree(tree, str(path))
 
     def complete(self, golden: Golden, provenance: Mapping[str, str]) -> Program:
         """The same program with golden traces and where it comes from."""
         return replace(self, golden=golden, provenance=provenance)
-
-
-def _to_tree(program: Program) -> dict[str, Any]:
-    golden = program.golden
-    return {
-        "kind": "program",
-        "target": program.target,
-        "inputs": [vars(port) for port in program.inputs],
-        "populations": [{**vars(p), "parameters": dict(p.parameters)} for p in program.populations],
-        "synapses": [vars(s) for s in program.synapses],
-        "outputs": program.outputs,
-        "graph": program.graph,
-        "lowerings": [vars(item) for item in program.lowerings],
-        "ranges": [vars(item) for item in program.ranges],
-        "golden": None
-        if golden is None
-        else {
-            key: {name: _pack(array) for name, array in getattr(golden, key).items()}
-            for key in ("inputs", "spikes")
-        },
-        "provenance": dict(program.provenance),
-    }
-
-
-def _pack(spikes: Spikes) -> dict[str, Any]:
-    return {"shape": spikes.shape, "bits": np.packbits(spikes)}
-
-
-def _unpack(packed: Mapping[str, Any]) -> Spikes:
-    shape = tuple(int(n) for n in packed["shape"])
-    count = math.prod(shape)
-    bits = np.asarray(packed["bits"], dtype=np.uint8)
-    if count < 0 or len(bits) != -(-count // 8):
-        raise FileError(f"a golden trace of shape {shape} has {len(bits)} bytes")
-    return np.unpackbits(bits, count=count).reshape(shape)
-
-
-def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data with its lists turned back into tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-
-
-def _from_tree(tree: Mapping[str, Any]) -> Program:
-    if tree.get("kind") != "program":
-        raise FileError(f"the archive holds a {tree.get('kind')!r}, not a program")
-    golden = tree["golden"]
-    program = Program(
-        target=str(tree["target"]),
-        inputs=tuple(InputPort(**_shaped(item)) for item in tree["inputs"]),
-        populations=tuple(Neurons(**_shaped(item)) for item in tree["populations"]),
-        synapses=tuple(Synapses(**_shaped(item)) for item in tree["synapses"]),
-        outputs=tuple(tree["outputs"]),
-        graph=tree["graph"],
-        lowerings=tuple(Lowering(**item) for item in tree["lowerings"]),
-        ranges=tuple(Range(**item) for item in tree["ranges"]),
-        golden=None
-        if golden is None
-        else Golden(
-            *({name: _unpack(p) for name, p in golden[key].items()} for key in ("inputs", "spikes"))
-        ),
-        provenance=tree["provenance"],
-    )
-    _check(program)
-    return program
-
-
-def _check(program: Program) -> None:
-    """Names and shapes of a program that came from a file."""
-    shapes = program.shapes
-    for synapses in program.synapses:
-        if (
-            shapes.get(synapses.source) != synapses.in_shape
-            or shapes.get(synapses.target) != synapses.out_shape
-            or synapses.weight.dtype.kind != "i"
-        ):
-            raise FileError("its shapes do not fit its populations", node=synapses.name)
-    for population in program.populations:
-        for name, values in population.parameters.items():
-            if values.dtype.kind != "i" or values.size not in (1, population.size):
-                raise FileError(f"register {name} has shape {values.shape}", node=population.name)
-    if not set(program.outputs) <= {p.name for p in program.populations}:
-        raise FileError("an output is not a population")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,3 +35,14 @@ class Quantity:
             "kind": self.kind,
             "source": self.source,
         }
+
+
+def engineering(value: float, unit: str) -> str:
+    """A quantity with an SI prefix, e.g. 3.2e-6 J as `3.2 µJ`; three significant digits."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    exponent = min(max(math.floor(math.log10(abs(value)) / 3), -5), 4)
+    prefix = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
+    scaled = value / 1000.0**exponent
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled))))
+    return f"{scaled:.{digits}f} {prefix[exponent]}{unit}"

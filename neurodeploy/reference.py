@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import SemanticsError
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Network, Population
-from neurodeploy.trace import Spikes, Trace, check_inputs, concatenate
+from neurodeploy.trace import Spikes, Trace, check_inputs, check_names, concatenate
 
 CHUNK_VALUES = 1 << 24
 
@@ -24,7 +24,7 @@ def simulate(
 ) -> Trace:
     """Run `network` on spikes (samples, steps, *shape) from its initial state.
 
-    Layer by layer over all steps; in chunks of samples, which bounds memory and changes nothing.
+    Layer by layer over all steps; in chunks of samples, which bounds memory and changes no bit.
 
     Parameters
     ----------
@@ -33,6 +33,7 @@ def simulate(
         `x` are kept, float64.
     """
     spikes = check_inputs(inputs, {port.name: port.shape for port in network.inputs})
+    check_names(record, [population.name for population in network.populations])
     samples, steps = next(iter(spikes.values())).shape[:2]
     widest = max(int(np.prod(shape)) for shape in network.shapes.values())
     chunk = max(1, CHUNK_VALUES // (widest * steps))
@@ -46,15 +47,21 @@ def simulate(
 def _simulate(inputs: Mapping[str, Spikes], network: Network, record: Collection[str]) -> Trace:
     spikes = dict(inputs)
     states: dict[str, dict[str, NDArray[Any]]] = {}
-    samples, steps = next(iter(inputs.values())).shape[:2]
     for population in network.populations:
-        current = np.broadcast_to(population.bias, (samples, steps, *population.shape)).copy()
-        for connection in network.incoming(population.name):
-            current += connection.apply(spikes[connection.source].astype(np.float64))
+        current = currents(network, population, spikes)
         spikes[population.name], potential = neurons(current, population)
         if population.name in record:
             states[population.name] = {"v": potential, "x": current}
     return Trace(spikes, states)
+
+
+def currents(network: Network, population: Population, spikes: Mapping[str, Spikes]) -> FloatArray:
+    """What a population receives, float64 (samples, steps, *shape): bias and weighted spikes."""
+    samples, steps = next(iter(spikes.values())).shape[:2]
+    current = np.broadcast_to(population.bias, (samples, steps, *population.shape)).copy()
+    for connection in network.incoming(population.name):
+        current += connection.apply(spikes[connection.source].astype(np.float64))
+    return current
 
 
 def neurons(current: FloatArray, population: Population) -> tuple[Spikes, FloatArray]:

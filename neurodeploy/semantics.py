@@ -8,6 +8,7 @@ one, every target declares one, NIR node metadata store it, and `diff` lists whe
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -89,13 +90,13 @@ class Semantics:
             An unknown field, or a value outside the field's vocabulary.
         """
         known = [field.name for field in fields(cls)]
-        unknown = sorted(set(data) - set(known))
-        if unknown:
-            raise FileError(
-                f"unknown semantics field {unknown[0]!r}",
-                node=node,
-                hint=f"Known fields: {', '.join(known)}.",
-            )
+        for what, wrong in (("unknown", set(data) - set(known)), ("no", set(known) - set(data))):
+            if wrong:
+                raise FileError(
+                    f"{what} semantics field {sorted(wrong)[0]!r}",
+                    node=node,
+                    hint=f"The fields are {', '.join(known)}.",
+                )
         for name, vocabulary in _VOCABULARY.items():
             if name in data and data[name] not in vocabulary:
                 raise FileError(
@@ -110,12 +111,26 @@ class Semantics:
                 raise FileError(f"semantics field {name!r} is {value!r}", node=node)
             try:
                 values[name] = kind(value)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise FileError(f"semantics field {name!r} is {value!r}", node=node) from error
-        result = cls(**values)
-        if not 0 < result.dt < float("inf"):
-            raise FileError(f"dt is {result.dt}, expected a positive time in s", node=node)
-        return result
+            if isinstance(values[name], int) and values[name] != value:
+                raise FileError(f"semantics field {name!r} is {value!r}", node=node)
+        return cls(**values).validate(node=node)
+
+    def validate(self, *, node: str = "semantics") -> Semantics:
+        """This value, if its numbers are possible; raises `FileError` otherwise."""
+        if not 0 < self.dt < math.inf:
+            raise FileError(f"dt is {self.dt}, expected a positive time in s", node=node)
+        for name in ("reset_amount", "initial_state"):
+            if not math.isfinite(getattr(self, name)):
+                raise FileError(f"semantics field {name!r} is {getattr(self, name)}", node=node)
+        for name, least in (("refractory", 0), ("edge_delay", 0), ("spikes_per_step", 1)):
+            if getattr(self, name) < least:
+                raise FileError(
+                    f"semantics field {name!r} is {getattr(self, name)}, expected at least {least}",
+                    node=node,
+                )
+        return self
 
 
 _VOCABULARY: Mapping[str, tuple[str, ...]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,15 @@ def concatenate(traces: list[Trace]) -> Trace:
     return Trace(spikes, states)
 
 
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raise `InputError` for a population that does not exist."""
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"no population is called {name!r}", hint=f"There are: {', '.join(known)}."
+            )
+
+
 def check_inputs(
     inputs: NDArray[Any] | Mapping[str, NDArray[Any]], ports: Mapping[str, Shape]
 ) -> dict[str, Spikes]:
@@ -96,7 +105,10 @@ def check_inputs(
 
 
 def _check_port(name: str, values: NDArray[Any], shape: Shape) -> Spikes:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"not an array ({error})", node=name) from error
     expected = "(samples, steps, " + ", ".join(map(str, shape)) + ")"
     if array.dtype.kind not in "buif":
         raise InputError(f"dtype {array.dtype} is not numeric", node=name)

@@ -31,14 +31,13 @@ def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
 def _semantics(arguments: argparse.Namespace) -> Semantics | None:
     if arguments.dt is None:
         return None
-    values = {
-        "dt": arguments.dt,
-        "integrator": arguments.integrator,
-        "reset": arguments.reset,
-        "reset_timing": arguments.reset_timing,
-        "comparison": arguments.comparison,
-    }
-    return Semantics.from_dict(values, node="--dt")
+    return Semantics(
+        dt=arguments.dt,
+        integrator=arguments.integrator,
+        reset=arguments.reset,
+        reset_timing=arguments.reset_timing,
+        comparison=arguments.comparison,
+    ).validate(node="--dt")
 
 
 def _program(path: str) -> Program:

@@ -30,6 +30,8 @@ def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
     if set(arrays) in ({"inputs"}, {"inputs", "labels"}):
         return arrays["inputs"]
     arrays.pop("labels", None)
+    if not arrays:
+        raise FileError("holds no inputs", node=path)
     return arrays
 
 

@@ -62,14 +62,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not plain data")
-
-
-def engineering(value: float, unit: str) -> str:
-    """A quantity with an SI prefix, e.g. 3.2e-6 J as `3.2 µJ`; three significant digits."""
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g} {unit}"
-    exponent = int(np.clip(np.floor(np.log10(abs(value)) / 3), -5, 4))
-    prefix = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
-    scaled = value / 1000.0**exponent
-    digits = max(0, 2 - int(np.floor(np.log10(abs(scaled)))))
-    return f"{scaled:.{digits}f} {prefix[exponent]}{unit}"

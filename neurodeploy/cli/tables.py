@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli.output import Output, engineering
+from neurodeploy.cli.output import Output
 from neurodeploy.linear import describe
 from neurodeploy.network import Network
 from neurodeploy.program import Program
+from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference
 
 if TYPE_CHECKING:

@@ -90,19 +90,3 @@ def _first(name: str, differs: np.ndarray[Any, np.dtype[np.bool_]]) -> Cell | No
     step = int(steps.argmax())
     sample, *neuron = (int(i) for i in np.argwhere(differs[:, step])[0])
     return Cell(name, sample, step, tuple(neuron))
-
-
-def origins(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple[Cell, ...]:
-    """Per sample that differs, the cell where it starts to: earliest step, then earliest layer.
-
-    Later differences of that sample may be consequences; these cells are not.
-    """
-    found: dict[int, Cell] = {}
-    for name in populations:
-        differs = expected.spikes[name] != actual.spikes[name]
-        for sample in np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1)):
-            cell = _first(name, differs[sample : sample + 1])
-            known = found.get(int(sample))
-            if cell is not None and (known is None or cell.step < known.step):
-                found[int(sample)] = Cell(name, int(sample), cell.step, cell.neuron)
-    return tuple(found[sample] for sample in sorted(found))

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare, origins
+from neurodeploy.equivalence.compare import Cell, Layer, compare
 from neurodeploy.equivalence.statistics import Proportion, agreement
 from neurodeploy.errors import InputError, TargetError
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.simulator.engine import in_model_units, simulate
 from neurodeploy.target import Target
@@ -129,11 +129,11 @@ class Verdict:
 
     @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
-        """`failed` if any stage failed, else `incomplete` if any did not run, else `passed`."""
+        """`failed` if any stage failed, `passed` if all ran and passed, else `incomplete`."""
         statuses = {stage.status for stage in self.stages}
         if "failed" in statuses:
             return "failed"
-        return "incomplete" if "not run" in statuses else "passed"
+        return "passed" if statuses == {"passed"} else "incomplete"
 
     @property
     def passed(self) -> bool:
@@ -197,6 +197,8 @@ def verify(
     InputError
         Inputs or labels that do not fit.
     """
+    if vendor_samples is not None and vendor_samples < 1:
+        raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
     spikes = check_inputs(inputs, program.input_shapes)
     samples = len(next(iter(spikes.values())))
     truth = None if labels is None else _labels(labels, samples)
@@ -246,19 +248,20 @@ def _import(
     """The source framework's own spikes against the reference.
 
     They compute in float32 and sum in another order, so a potential that ties with its threshold to
-    within rounding may fall either way.  The stage passes if every sample that differs starts to
-    differ at such a tie: |v - threshold| <= 1e-5 thresholds in the reference.
+    within rounding may fall either way.  The stage passes if ties explain every difference; see
+    `_ties`.
     """
     layers = compare(source, expected, names)
-    margins = [_margin(network, inputs, cell) for cell in origins(source, expected, names)]
-    unexplained = sum(margin > ROUNDING_MARGIN for margin in margins)
+    spikes = {**inputs, **source.spikes}
+    found = [_ties(network, population, spikes) for population in network.populations]
+    ties, unexplained = (sum(counts) for counts in zip(*found, strict=True))
     total = sum(layer.mismatches for layer in layers)
-    if not total:
-        text = "every spike is equal"
-    elif unexplained:
-        text = f"{total} spikes differ, and {unexplained} samples part away from any rounding tie"
+    if unexplained:
+        text = f"{total:,} spikes differ, and {unexplained:,} neurons part away from any tie"
+    elif total:
+        text = f"{total:,} spikes differ, all downstream of {ties:,} float32 rounding ties"
     else:
-        text = f"{total} spikes differ, all downstream of {len(margins)} float32 rounding ties"
+        text = "every spike is equal"
     return Stage(
         "import",
         "source model against reference",
@@ -269,14 +272,22 @@ def _import(
     )
 
 
-def _margin(network: Network, inputs: Mapping[str, Spikes], cell: Cell) -> float:
-    """|v - threshold| / threshold of a cell in the reference."""
-    one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
-    trace = reference.simulate(network, one, record=(cell.population,))
-    population = next(p for p in network.populations if p.name == cell.population)
-    potential = trace.states[cell.population]["v"][(0, cell.step, *cell.neuron)]
-    threshold = population.threshold[cell.neuron]
-    return float(abs(potential - threshold) / threshold)
+def _ties(
+    network: Network, population: Population, spikes: Mapping[str, Spikes]
+) -> tuple[int, int]:
+    """How many neurons, over all samples, part at a rounding tie, and how many elsewhere.
+
+    The population answers to the source's own spikes, so nothing is inherited from other neurons:
+    each must agree until, at the first step where it does not, |v - threshold| <= 1e-5 thresholds.
+    """
+    current = reference.currents(network, population, spikes)
+    answer, potential = reference.neurons(current, population)
+    differs = answer != spikes[population.name]
+    first = differs.argmax(axis=1)[:, None]
+    margin = np.abs(potential - population.threshold) / population.threshold
+    parts = differs.any(axis=1)
+    tied = np.take_along_axis(margin, first, axis=1)[:, 0] <= ROUNDING_MARGIN
+    return int(np.count_nonzero(parts & tied)), int(np.count_nonzero(parts & ~tied))
 
 
 def _lowering(
@@ -289,7 +300,7 @@ def _lowering(
 ) -> Stage:
     layers = compare(expected, actual, names)
     total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
-    text = f"{total} of {cells} cells differ ({total / cells:.3%})"
+    text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
     before, after = accuracies
     if before is None or after is None:
         good = agreed.value >= gates.agreement
@@ -298,7 +309,7 @@ def _lowering(
         drop = before.value - after.value
         good = drop <= gates.accuracy_drop
         text += (
-            f"; accuracy {before.value:.2%} -> {after.value:.2%} "
+            f"; accuracy {before.value:.2%} → {after.value:.2%} "
             f"(gate: a drop of {gates.accuracy_drop:.1%})"
         )
     return Stage(
@@ -346,13 +357,15 @@ def _divergence(
 def _golden(program: Program, target: Target) -> Stage:
     """The program's own golden traces against the simulator as it is now."""
     title = "golden traces in the program against this simulator"
-    if program.golden is None:
-        return Stage("golden", title, "not run", "the program has no golden traces")
+    names = [population.name for population in program.populations]
+    if program.golden is None or set(program.golden.spikes) != set(names):
+        text = "the program has no golden traces of all its populations"
+        return Stage("golden", title, "not run", text)
     expected = Trace({**program.golden.inputs, **program.golden.spikes})
     actual = simulate(program, program.golden.inputs, target.machine)
-    layers = compare(expected, actual, program.golden.spikes)
+    layers = compare(expected, actual, names)
     total = sum(layer.mismatches for layer in layers)
-    text = "every spike is equal" if not total else f"{total} spikes differ"
+    text = "every spike is equal" if not total else f"{total:,} spikes differ"
     status: Status = "failed" if total else "passed"
     return Stage("golden", title, status, text, layers, expected.samples)
 
@@ -378,5 +391,7 @@ def _vendor(
     ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})
     layers = compare(trace, ours, names)
     total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
-    text = f"{total} of {cells} cells differ: every population, every step, {ours.samples} samples"
+    text = (
+        f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
+    )
     return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)

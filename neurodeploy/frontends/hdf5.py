@@ -31,7 +31,7 @@ def check_hdf5(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             _check_group(file, path, limit=min(MAX_BYTES, MAX_RATIO * size))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileError("not a complete HDF5 file", node=str(path), hint=f"({error})") from error
 
 

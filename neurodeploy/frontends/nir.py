@@ -7,7 +7,6 @@ everything is checked here; NIR's type inference is not used.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +17,15 @@ import numpy as np
 
 from neurodeploy.errors import FileError, ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.hdf5 import check_hdf5
+from neurodeploy.frontends.nir_nodes import discretise, linear_map, real_array, shape_of
 from neurodeploy.linear import (
-    Conv2d,
-    Dense,
     FloatArray,
     LinearMap,
-    Pair,
-    Reshape,
     Scale,
     Shape,
-    pool2d,
 )
 from neurodeploy.network import Connection, InputPort, Network, Population
-from neurodeploy.semantics import Semantics, from_metadata, to_metadata
+from neurodeploy.semantics import METADATA_KEY, Semantics, from_metadata, to_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +99,7 @@ class _Loader:
                 if error.node is None:
                     error.node = name
                 raise
-            except (ValueError, TypeError, IndexError, OverflowError) as error:
+            except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
                 raise ModelError(f"invalid parameters: {error}", node=name) from error
         annotated = _annotate(self.graph, self.metadata)
         return Network(
@@ -119,10 +114,15 @@ class _Loader:
         return [a for a, b in self.graph.edges if b == name]
 
     def _visit(self, name: str, node: nir.NIRNode) -> None:
-        if isinstance(node, nir.Input):
-            self._input(name, _shape(node.input_type.get("input")))
-            return
         sources = self._sources(name)
+        if isinstance(node, nir.Input):
+            if sources:
+                raise ModelError(f"{sources[0]!r} is connected to an input", node=name)
+            self._input(name, shape_of(node.input_type.get("input")))
+            return
+        for source in sources:
+            if isinstance(self.graph.nodes[source], nir.Output):
+                raise ModelError(f"it reads the output {source!r}", node=name)
         if not sources:
             raise ModelError("nothing is connected to its input", node=name)
         shapes = {self.shapes[source] for source in sources}
@@ -134,7 +134,7 @@ class _Loader:
         elif isinstance(node, (nir.LIF, nir.IF)):
             self._neurons(name, node, sources, shape)
         else:
-            op, bias = _linear(node, shape)
+            op, bias = linear_map(node, shape)
             self._linear(name, sources, op, bias)
 
     def _input(self, name: str, shape: Shape) -> None:
@@ -164,13 +164,14 @@ class _Loader:
     def _neurons(self, name: str, node: nir.LIF | nir.IF, sources: list[str], shape: Shape) -> None:
         entries = from_metadata(node.metadata, node=name) or {}
         semantics = self._semantics(name, entries)
-        decay, gain, leak = _discretise(node, shape, semantics, str(entries.get("dtype", "")))
+        decay, gain, leak = discretise(node, shape, semantics, str(entries.get("dtype", "")))
         chains, constant = self._gather(sources)
         unit_gain = bool(np.all(gain == 1.0))
         for source, ops in chains:
             ops = ops if unit_gain else (*ops, Scale(gain))
-            self.connections.append(Connection(source, name, ops))
-        threshold = _array(node.v_threshold, shape, "v_threshold")
+            path = 1 + sum((c.source, c.target) == (source, name) for c in self.connections)
+            self.connections.append(Connection(source, name, ops, path))
+        threshold = real_array(node.v_threshold, shape, "v_threshold")
         bias = constant * gain + leak
         self.populations.append(Population(name, shape, decay, threshold, bias, semantics))
         self.metadata[name] = {**entries, "semantics": semantics.to_dict()}
@@ -178,7 +179,9 @@ class _Loader:
 
     def _semantics(self, name: str, entries: Mapping[str, Any]) -> Semantics:
         own = entries.get("semantics")
-        if isinstance(own, dict):
+        if own is not None:
+            if not isinstance(own, dict):
+                raise FileError(f"its semantics are {own!r}, not a table", node=name)
             return Semantics.from_dict(own, node=name)
         if self.semantics is None:
             raise SemanticsError(
@@ -200,6 +203,18 @@ class _Loader:
                     hint='End the model with a neuron, for instance Leaky(reset_mechanism="none").',
                 )
             self.outputs.append(source)
+
+
+def plain(graph: nir.NIRGraph) -> dict[str, Any]:
+    """A graph as plain data and arrays, with our metadata only; `nir.dict2NIRNode` reads it back.
+
+    What other tools keep in metadata may be anything, and a program needs none of it.
+    """
+    tree: dict[str, Any] = graph.to_dict()
+    for node in (tree, *tree["nodes"].values()):
+        own = node.get("metadata", {})
+        node["metadata"] = {key: own[key] for key in own if key == METADATA_KEY}
+    return tree
 
 
 def _topological(graph: nir.NIRGraph) -> list[str]:
@@ -229,144 +244,6 @@ def _topological(graph: nir.NIRGraph) -> list[str]:
             f"the graph has a cycle through {', '.join(cycle)}; recurrence is not supported yet"
         )
     return order
-
-
-def _shape(value: Any) -> Shape:
-    if value is None:
-        raise ModelError("has no shape")
-    shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
-    if any(n < 1 for n in shape):
-        raise ModelError(f"has shape {shape}, expected positive sizes")
-    return shape
-
-
-def _array(value: Any, shape: Shape, name: str) -> FloatArray:
-    """Float64 copy of a parameter, of exactly the population's shape (scalars are spread)."""
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim == 0:
-        array = np.full(shape, float(array))
-    if array.shape != shape:
-        raise ModelError(f"{name} has shape {array.shape}, the layer {shape}")
-    bad = int(np.count_nonzero(~np.isfinite(array)))
-    if bad:
-        raise ModelError(f"{bad} of {array.size} values of {name} are not finite")
-    return array.copy()
-
-
-def _discretise(
-    node: nir.LIF | nir.IF, shape: Shape, semantics: Semantics, dtype: str
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Decay, input gain and leak current of one step.
-
-    NIR: tau dv/dt = v_leak - v + r x.  Euler: v' = (1 - dt/tau) v + (dt/tau)(v_leak + r x).
-    Exact (zero-order hold): 1 - dt/tau becomes exp(-dt/tau).  An IF node integrates r dt x.  Where
-    the metadata says that the source model had float32 parameters, decay and gain are rounded to
-    float32, which gives back the model's own beta bit for bit.
-    """
-    reset = _array(node.v_reset, shape, "v_reset") if node.v_reset is not None else np.zeros(shape)
-    if np.any(reset != 0):
-        raise ModelError(
-            "v_reset is not 0; neurons that reset to another potential are not supported",
-            hint="Shift v_reset, v_leak and v_threshold by -v_reset, which changes no spike.",
-        )
-    resistance = _array(node.r, shape, "r")
-    if isinstance(node, nir.IF):
-        decay, share, leak = np.ones(shape), np.full(shape, semantics.dt), np.zeros(shape)
-    else:
-        tau = _array(node.tau, shape, "tau")
-        if tau.min() <= 0:
-            raise ModelError(f"tau is {tau.min():g}, expected a positive time in s")
-        ratio = semantics.dt / tau
-        share = ratio if semantics.integrator == "euler" else -np.expm1(-ratio)
-        decay = 1.0 - share
-        leak = share * _array(node.v_leak, shape, "v_leak")
-    if decay.min() < 0:
-        raise ModelError(
-            f"dt = {semantics.dt:g} s is longer than tau = {semantics.dt / (1 - decay.min()):g} s",
-            hint="Choose the dt that the model was trained with.",
-        )
-    gain = share * resistance
-    if dtype == "float32":
-        decay, gain = (array.astype(np.float32).astype(np.float64) for array in (decay, gain))
-    return decay, gain, leak
-
-
-def _linear(node: nir.NIRNode, shape: Shape) -> tuple[LinearMap, FloatArray | None]:
-    """The linear map of a node, and its bias of the output's full shape."""
-    if isinstance(node, (nir.Affine, nir.Linear)):
-        weight = _finite(node.weight, "weight")
-        if weight.ndim != 2 or len(shape) != 1 or weight.shape[1] != shape[0]:
-            raise ModelError(
-                f"weight {weight.shape} does not fit an input of shape {shape}",
-                hint="Flatten the input first." if len(shape) > 1 else None,
-            )
-        dense = Dense(weight, shape, (weight.shape[0],))
-        bias = _array(node.bias, dense.out_shape, "bias") if isinstance(node, nir.Affine) else None
-        return dense, bias
-    if isinstance(node, nir.Conv2d):
-        return _conv2d(node, shape)
-    if isinstance(node, (nir.AvgPool2d, nir.SumPool2d)):
-        average = isinstance(node, nir.AvgPool2d)
-        if len(shape) != 3:
-            raise ModelError(f"2-d pooling of an input of shape {shape}")
-        kernel, stride, padding = map(_pair, (node.kernel_size, node.stride, node.padding))
-        if min(*kernel, *stride) < 1:
-            raise ModelError(f"kernel {kernel} and stride {stride} must be positive")
-        return pool2d(shape, kernel, stride, padding, average=average), None
-    if isinstance(node, nir.Flatten):
-        return Reshape(shape, _flattened(shape, int(node.start_dim), int(node.end_dim))), None
-    if isinstance(node, nir.Scale):
-        return Scale(_array(node.scale, shape, "scale")), None
-    raise ModelError(
-        f"nir.{type(node).__name__} is not supported yet",
-        hint="Supported: Affine, Linear, Conv2d, AvgPool2d, SumPool2d, Flatten, Scale, LIF, IF.",
-    )
-
-
-def _conv2d(node: nir.Conv2d, shape: Shape) -> tuple[LinearMap, FloatArray]:
-    weight = _finite(node.weight, "weight")
-    stride, dilation = _pair(node.stride), _pair(node.dilation)
-    padding = _padding(node.padding, weight.shape, stride, dilation)
-    op = Conv2d(weight, shape, stride, padding, dilation, int(node.groups))
-    bias = _finite(node.bias, "bias")
-    if bias.shape != op.out_shape[:1]:
-        raise ModelError(f"bias has shape {bias.shape}, the layer {op.out_shape[0]} channels")
-    return op, np.broadcast_to(bias[:, None, None], op.out_shape).copy()
-
-
-def _finite(value: Any, name: str) -> FloatArray:
-    return _array(value, np.shape(value), name)
-
-
-def _pair(value: Any) -> Pair:
-    values = [int(n) for n in np.broadcast_to(np.asarray(value), (2,))]
-    return (values[0], values[1])
-
-
-def _padding(value: Any, weight: Shape, stride: Pair, dilation: Pair) -> Pair:
-    """Padding as numbers; 'same' keeps the size and is symmetric for odd kernels only."""
-    if isinstance(value, bytes):
-        value = value.decode()
-    if not isinstance(value, str):
-        return _pair(value)
-    if value == "valid":
-        return (0, 0)
-    if value != "same":
-        raise ModelError(f"padding {value!r} is neither numbers, 'same' nor 'valid'")
-    total = [d * (k - 1) for d, k in zip(dilation, weight[2:], strict=True)]
-    if stride != (1, 1) or any(n % 2 for n in total):
-        raise ModelError(
-            "padding 'same' needs stride 1 and an odd kernel to be symmetric",
-            hint="Pad explicitly.",
-        )
-    return (total[0] // 2, total[1] // 2)
-
-
-def _flattened(shape: Shape, start: int, end: int) -> Shape:
-    start, end = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
-    if not 0 <= start <= end < len(shape):
-        raise ModelError(f"cannot flatten axes {start}..{end} of shape {shape}")
-    return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
 def _annotate(graph: nir.NIRGraph, metadata: Mapping[str, dict[str, Any]]) -> nir.NIRGraph:

@@ -59,7 +59,8 @@ def _sample_title(page: Page, sample: int) -> Html:
     expected = int(verdict.reference.decisions(output)[sample])
     actual = int(verdict.trace.decisions(output)[sample])
     label = "" if page.labels is None else f"label {int(page.labels[sample])}, "
-    text = f"{label}reference decides {expected}, chip {actual}; {differing:,} differing cells"
+    text = f"{label}reference decides {expected}, chip {actual}; {differing:,} differing "
+    text += "cell" if differing == 1 else "cells"
     return join((f"Sample {sample} ", element("small", text, " ", kind("counted"))))
 
 

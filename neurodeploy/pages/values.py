@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neurodeploy.cli.output import engineering
 from neurodeploy.pages.markup import Html, element, join
-from neurodeploy.quantity import Kind, Quantity
+from neurodeploy.quantity import Kind, Quantity, engineering
 
 KINDS: dict[Kind, str] = {
     "counted": "an exact integer from the bit-accurate run",

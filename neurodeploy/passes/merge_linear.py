@@ -92,16 +92,19 @@ def _rows(a: LinearMap, weight: FloatArray, node: str) -> FloatArray:
 
 
 def _dense(op: LinearMap, node: str) -> Dense:
-    """Any linear map as its matrix."""
-    outputs = math.prod(op.out_shape)
-    if outputs * math.prod(op.in_shape) > MAX_DENSE_WEIGHTS:
+    """Any linear map as its matrix, column by column or row by row, whichever are fewer."""
+    inputs, outputs = math.prod(op.in_shape), math.prod(op.out_shape)
+    if inputs * outputs > MAX_DENSE_WEIGHTS:
         raise ModelError(
-            f"{describe(op)} would need {outputs * math.prod(op.in_shape)} weights as a matrix, "
+            f"{describe(op)} would need {inputs * outputs} weights as a matrix, "
             f"the limit is {MAX_DENSE_WEIGHTS}",
             node=node,
         )
-    identity = np.eye(outputs)
-    return Dense(_rows(op, identity, node), op.in_shape, op.out_shape)
+    if outputs < inputs:
+        weight = _rows(op, np.eye(outputs), node)
+    else:
+        weight = op.apply(np.eye(inputs).reshape(-1, *op.in_shape)).reshape(inputs, -1).T
+    return Dense(weight, op.in_shape, op.out_shape)
 
 
 def _per_channel(factor: FloatArray) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.target import Machine
-from neurodeploy.trace import Spikes, Trace, check_inputs, concatenate
+from neurodeploy.trace import Spikes, Trace, check_inputs, check_names, concatenate
 
 CHUNK_VALUES = 1 << 25
 INT32_MAX = (1 << 31) - 1
@@ -41,6 +41,7 @@ def simulate(
         Inputs that do not fit the program.
     """
     spikes = check_inputs(inputs, program.input_shapes)
+    check_names(record, [population.name for population in program.populations])
     samples, steps = next(iter(spikes.values())).shape[:2]
     widest = max(math.prod(shape) for shape in program.shapes.values())
     chunk = max(1, CHUNK_VALUES // (widest * steps))
@@ -120,10 +121,11 @@ def _conv_layout(synapses: Synapses) -> NDArray[np.int32]:
 
 def _check_sums(synapses: Synapses) -> None:
     """Sums of weights must fit the kernels' int32 accumulators."""
-    rows = np.abs(synapses.weight.reshape(len(synapses.weight), -1)).sum(axis=1)
-    if rows.size and rows.max() > INT32_MAX:
+    rows = synapses.weight.reshape(len(synapses.weight), -1).astype(np.float64)
+    largest = np.abs(rows).sum(axis=1).max(initial=0.0)
+    if largest > INT32_MAX:
         raise InputError(
-            f"the weights of one neuron sum up to {rows.max()}, more than {INT32_MAX}",
+            f"the weights of one neuron sum up to {largest:.0f}, more than {INT32_MAX}",
             node=synapses.name,
         )
 

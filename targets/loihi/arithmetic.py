@@ -98,7 +98,7 @@ def reset(v: Ints, spike: Ints) -> Ints:
 
 @primitive
 def integrate(u: Ints, v: Ints, a: Ints, du: Ints, dv: Ints, bias: Ints) -> Any:
-    """(u, v) of a CUBA LIF neuron before its threshold is tested: u first, then v with the new u."""
+    """(u, v) of a CUBA LIF neuron as its threshold is tested: u first, then v with the new u."""
     u = update_u(u, a, du)
     return u, update_v(v, u, bias, dv)
 

@@ -24,16 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
+from neurodeploy.frontends.nir import plain
 from neurodeploy.linear import Conv2d, Dense, FloatArray
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses
-from neurodeploy.semantics import Difference, Semantics, diff
 from neurodeploy.targets.loihi.arithmetic import (
     DECAY_ONE,
     STATE_LIMIT,
@@ -41,6 +41,7 @@ from neurodeploy.targets.loihi.arithmetic import (
     bias_current,
 )
 from neurodeploy.targets.loihi.ranges import Mode, certify, fan_in_bounds, worst_case
+from neurodeploy.targets.loihi.resolve import overflow_note, resolve
 from neurodeploy.trace import Trace
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -51,16 +52,8 @@ WEIGHT_EXPONENT_LIMIT = 6
 BIAS_MANTISSA_LIMIT = (1 << 12) - 1
 BIAS_EXPONENT_LIMIT = 7
 CALIBRATION_MARGIN = 2.0
+HEADROOM = 0.98
 STATE_UNIT = 1 << STATE_SHIFT
-
-SEMANTICS = Semantics(
-    reset="zero",
-    reset_timing="immediate",
-    comparison=">",
-    edge_delay=1,
-    rounding="toward-zero",
-    overflow="wrap-current-saturate-voltage",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +92,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     depths = network.depths
     for population in network.populations:
         try:
-            lowerings += _resolve(population)
+            lowerings += resolve(population)
             _check_depths(network, population.name, depths)
             unit = _unit(network, population)
             placed, arriving, notes = _place(
@@ -111,7 +104,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
             states = calibration.states[population.name]
             certified = certify(placed, arriving, states, unit.mode)
             ranges += certified
-            lowerings.append(_overflow_note(population.name, certified))
+            lowerings.append(overflow_note(population.name, certified))
         except NeurodeployError as error:
             problems.append(error)
     if problems:
@@ -122,7 +115,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         populations=tuple(populations),
         synapses=tuple(synapses),
         outputs=network.outputs,
-        graph=network.graph.to_dict(),
+        graph=plain(network.graph),
         lowerings=tuple(lowerings),
         ranges=tuple(ranges),
     )
@@ -133,76 +126,6 @@ def _all(problems: list[NeurodeployError]) -> NeurodeployError:
         return problems[0]
     text = "; ".join(str(problem) for problem in problems)
     return SemanticsError(f"{len(problems)} populations cannot be lowered: {text}")
-
-
-def _resolve(population: Population) -> list[Lowering]:
-    """How each difference in semantics is lowered; raises for those that are not."""
-    semantics = population.semantics
-    notes, refused = [], []
-    for difference in diff(semantics, SEMANTICS, node=population.name):
-        note = _resolution(difference, semantics)
-        if note is None:
-            refused.append(difference)
-        elif note:
-            notes.append(Lowering(population.name, difference.field, note[0], note[1]))
-    if refused:
-        fields = {difference.field for difference in refused}
-        hint = (
-            "Train or export with reset_delay=True (snnTorch's default), or with "
-            'reset_mechanism="zero".'
-            if fields & {"reset_timing", "reset_amount", "reset"}
-            else "Change the model; Loihi 2 has no equivalent."
-        )
-        raise SemanticsError(
-            "cannot run on Loihi 2: "
-            + ", ".join(f"{d.field} is {d.model} (chip: {d.target})" for d in refused),
-            node=population.name,
-            hint=hint,
-        )
-    return notes
-
-
-def _resolution(
-    difference: Difference, semantics: Semantics
-) -> tuple[Literal["exact", "approximate"], str] | tuple[()] | None:
-    """(how, text), nothing to say, or None if it cannot be lowered."""
-    subtract = semantics.reset == "subtract"
-    match difference.field:
-        case "reset" if semantics.reset == "none":
-            return "exact", "no reset: the current register is the membrane, v has no memory"
-        case "reset" if semantics.reset_timing == "delayed":
-            return (
-                "exact",
-                "delayed subtraction: the current register is the membrane, a self-synapse of "
-                "weight -threshold supplies the reset one step later",
-            )
-        case "reset_timing" if not subtract:
-            return "exact", "resetting to zero now or at the next step gives the same spikes"
-        case "reset_timing" if semantics.reset_timing == "delayed":
-            return ()
-        case "edge_delay" if semantics.edge_delay == 0:
-            return (
-                "exact",
-                "a synapse takes one step: each population starts from its initial state one step "
-                "after the one before it",
-            )
-        case "rounding":
-            return (
-                "approximate",
-                "states are integers rounded toward zero, weights have 8 bits, decays 12",
-            )
-        case "overflow":
-            return ()  # said once the ranges are known
-        case _:
-            return None
-
-
-def _overflow_note(node: str, ranges: list[Range]) -> Lowering:
-    """Whether registers can leave their 24 bits."""
-    if all(item.proven for item in ranges):
-        return Lowering(node, "overflow", "exact", "no input can make a register leave its range")
-    text = "no register leaves its range on the calibration data; not proven for every input"
-    return Lowering(node, "overflow", "approximate", text)
 
 
 def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> None:
@@ -271,14 +194,15 @@ def _place(
             node=name,
             hint="Scale the weights down or the threshold up.",
         )
-    synapses = [
+    arriving = [
         _synapses(connection, op, population, vth, exponent) for connection, op in unit.connections
     ]
-    notes = [_rounding_note(unit, synapses, vth)]
+    synapses = [*arriving]
     if unit.self_reset:
         synapses.append(_self_reset(population, vth))
     mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, name)
     effective = np.asarray(bias_current(mantissa, bias_exponent))
+    notes = [_rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)]
     membrane = unit.mode == "current"
     parameters = {
         "du": unit.iota - 1 if membrane else np.int64(DECAY_ONE - 1),
@@ -336,8 +260,8 @@ def _bias_limit(offset: FloatArray) -> float:
 
 
 def _limit(reach: float) -> float:
-    """Largest threshold V for which no register leaves 24 bits."""
-    return (STATE_LIMIT - 1) / STATE_UNIT / max(reach, 1.0)
+    """Largest threshold V for which no register leaves 24 bits, with room for rounding."""
+    return HEADROOM * (STATE_LIMIT - 1) / STATE_UNIT / max(reach, 1.0)
 
 
 def _scale(limit: float, largest: float, self_reset: bool) -> tuple[int | None, int]:
@@ -358,9 +282,10 @@ def _scale(limit: float, largest: float, self_reset: bool) -> tuple[int | None, 
 
 
 def _self_weight(vth: float) -> tuple[int, int]:
-    """Largest (w, k) with w even, w <= 254 and w 2^k <= vth: the threshold as one synapse."""
-    shift = max(0, math.ceil(math.log2(vth / WEIGHT_LIMIT)))
-    return int(vth // 2**shift) // 2 * 2, shift
+    """(w, k) with w even, w <= 254 and the largest w 2^k <= vth: the threshold as one synapse."""
+    shift = max(0, math.floor(math.log2(vth / WEIGHT_LIMIT)))
+    candidates = [(min(WEIGHT_LIMIT, int(vth // 2**k) // 2 * 2), k) for k in (shift, shift + 1)]
+    return max(candidates, key=lambda pair: pair[0] << pair[1])
 
 
 def _synapses(
@@ -426,7 +351,9 @@ def _compact(values: NDArray[Number]) -> NDArray[Number]:
     return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()
 
 
-def _rounding_note(unit: _Unit, synapses: list[Synapses], vth: int) -> Lowering:
+def _rounding_note(
+    unit: _Unit, synapses: list[Synapses], vth: int, bias_error: FloatArray
+) -> Lowering:
     """The largest rounding errors, as numbers."""
     weight = max(
         (
@@ -436,10 +363,11 @@ def _rounding_note(unit: _Unit, synapses: list[Synapses], vth: int) -> Lowering:
         default=0.0,
     )
     decay = float(np.abs(unit.population.decay - (1 - unit.iota / DECAY_ONE)).max())
+    bias = float(np.abs(bias_error).max())
     return Lowering(
         unit.population.name,
         "quantisation",
-        "exact" if weight == decay == 0 else "approximate",
-        f"threshold {vth} exact; weights off by at most {weight:.2g} thresholds, "
-        f"decays by at most {decay:.2g}",
+        "exact" if weight == decay == bias == 0 else "approximate",
+        f"threshold {vth} exact; weights off by at most {weight:.2g} thresholds, the bias by "
+        f"{bias:.2g}, decays by {decay:.2g}",
     )

@@ -37,6 +37,20 @@ class Bounds:
         """Largest magnitude of all."""
         return max(-self.u_low, self.u_high, -self.v_low, self.v_high)
 
+    def widened(self, unit: float, u_slack: float, v_slack: float) -> Bounds:
+        """Multiplied by `unit`, then wider by the slacks on each side, in whole numbers."""
+
+        def outward(value: float, sign: int, slack: float) -> float:
+            scaled = value * unit + sign * slack
+            return sign * math.ceil(sign * scaled) if math.isfinite(scaled) else scaled
+
+        return Bounds(
+            outward(self.u_low, -1, u_slack),
+            outward(self.u_high, 1, u_slack),
+            outward(self.v_low, -1, v_slack),
+            outward(self.v_high, 1, v_slack),
+        )
+
 
 def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
     """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
@@ -68,7 +82,8 @@ def worst_case(
       without reset  u in [min(-c, l/(1-b)), max(-c, h/(1-b))];
       with the self-synapse of weight -1, which acts one step after u + c > 1:
         u <= max(-c, b (1-c) + h, (h-1)/(1-b)),  u >= min(-c, l/(1-b), b (1-c) + l - 1).
-    Each is invariant under one step, and rounding toward zero only brings states nearer to zero.
+    Each is invariant under one step.  Rounding toward zero moves a state by less than one state
+    unit per step, hence by less than `rounding_slack` in all; the caller widens by that.
     """
     low, high = fan_in
     c = offset.reshape(-1)
@@ -92,6 +107,11 @@ def worst_case(
         u_high, u_low = np.maximum(u_high, -c), np.minimum(u_low, -c)
         v_low, v_high = u_low + c, u_high + c
     return Bounds(float(u_low.min()), float(u_high.max()), float(v_low.min()), float(v_high.max()))
+
+
+def rounding_slack(iota: NDArray[np.int64]) -> float:
+    """1/(1-b) = 4096/iota state units: what errors below one unit per step can add up to."""
+    return DECAY_ONE / max(float(iota.min()), 1e-300)
 
 
 def certify(
@@ -118,19 +138,22 @@ def certify(
     weights: list[FloatArray] = [
         s.weight * np.float64(2.0**s.exponent / vth) for s in arriving if not s.recurrent
     ]
+    bias = bias_current(parameters["bias_mant"], parameters["bias_exp"])
+    iota = parameters["du"] + 1 if mode == "current" else parameters["dv"]
+    slack = rounding_slack(iota)
     bounds = worst_case(
         mode,
         any(s.recurrent for s in arriving),
-        parameters["du"] + 1 if mode == "current" else parameters["dv"],
-        bias_current(parameters["bias_mant"], parameters["bias_exp"]) / unit,
+        iota,
+        bias / unit,
         fan_in_bounds(weights, math.prod(neurons.shape)),
-    )
+    ).widened(unit, slack if mode == "current" else 0.0, slack)
     limit = STATE_LIMIT - 1
-    proven = bounds.reach * unit <= limit
+    proven = bounds.reach <= limit
     if not proven:
-        bounds, unit = _seen(neurons, states, mode), 1.0
+        bounds = _seen(neurons, states, bias if mode == "current" else None)
     return [
-        Range(neurons.name, register, low * unit, high * unit, -limit, limit, proven)
+        Range(neurons.name, register, low, high, -limit, limit, proven)
         for register, low, high in (
             ("u", bounds.u_low, bounds.u_high),
             ("v", bounds.v_low, bounds.v_high),
@@ -138,10 +161,16 @@ def certify(
     ]
 
 
-def _seen(neurons: Neurons, states: Mapping[str, FloatArray], mode: Mode) -> Bounds:
-    """Extremes of the reference run on the calibration data, in chip units."""
+def _seen(
+    neurons: Neurons, states: Mapping[str, FloatArray], bias: NDArray[np.int64] | None
+) -> Bounds:
+    """Extremes of the reference run on the calibration data, in chip units.
+
+    `bias` is what v adds to u where u is the membrane, None where v is.
+    """
     unit = neurons.unit.reshape(-1)
     unit = unit if unit.size == 1 else unit.reshape(neurons.shape)
     v, x = states["v"] * unit, states["x"] * unit
-    u = v if mode == "current" else x
-    return Bounds(float(u.min()), float(u.max()), float(v.min()), float(v.max()))
+    if bias is not None:
+        x = v - (bias if bias.size == 1 else bias.reshape(neurons.shape))
+    return Bounds(float(x.min()), float(x.max()), float(v.min()), float(v.max()))

@@ -11,7 +11,7 @@ from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.targets.loihi import lowering, rules
+from neurodeploy.targets.loihi import lowering, resolve, rules
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.trace import Spikes, Trace
 
@@ -22,7 +22,7 @@ class Loihi2:
     name = "loihi2"
     description = "Intel Loihi 2, checked in Lava's fixed-point models (lava-nc 0.10.0)"
     vendor = "Lava (lava-nc 0.10.0)"
-    semantics: Semantics = lowering.SEMANTICS
+    semantics: Semantics = resolve.SEMANTICS
     machine = LoihiMachine()
 
     @functools.cached_property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from neurodeploy.linear import Shape
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.loihi.lava.runner import (
     LavaInput,
@@ -46,7 +48,8 @@ def to_lava(program: Program, inputs: Mapping[str, Spikes], *, states: bool) -> 
     samples, steps = next(iter(inputs.values())).shape[:2]
     total = samples * steps + program.depth
     streams = []
-    for name, shape in program.input_shapes.items():
+    for name, its_shape in program.input_shapes.items():
+        shape = _shape(its_shape)
         stream = np.zeros((total, *shape), np.int64)
         stream[: samples * steps] = inputs[name].reshape(-1, *shape)
         streams.append(LavaInput(name, shape, stream))
@@ -76,11 +79,21 @@ def from_lava(program: Program, inputs: Mapping[str, Spikes], result: LavaResult
     return Trace(spikes, states)
 
 
+def _shape(shape: Shape) -> Shape:
+    """Lava's layers are vectors or images; anything else is a vector to dense synapses."""
+    return shape if len(shape) in (1, 3) else (math.prod(shape),)
+
+
 def _population(population: Neurons, steps: int, states: bool) -> LavaPopulation:
+    shape = _shape(population.shape)
+    registers = {
+        name: values.reshape(shape) if values.size > 1 else values
+        for name, values in population.parameters.items()
+    }
     return LavaPopulation(
         name=population.name,
-        shape=population.shape,
-        **dict(population.parameters),
+        shape=shape,
+        **registers,
         start=population.depth,
         period=steps,
         reset=True,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from neurodeploy.cli import main
-from neurodeploy.cli.output import engineering
+from neurodeploy.quantity import engineering
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

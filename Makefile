@@ -1,0 +1,81 @@
+# `make demo` does the main job, `make test` runs every check.  Both build the environments that
+# they need and rebuild only what is out of date.  Wants GNU make, a POSIX shell and Python.
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+export NEURODEPLOY_LAVA_ENV := $(CURDIR)/.venv-lava
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/__pycache__/*'))
+CONFIG := pyproject.toml setup.py constraints.txt
+
+.PHONY: demo test lint types format lava clean FORCE
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+demo: .venv/.stamp
+	@.venv/bin/neurodeploy lava install \
+	  || echo '[make] no Lava environment: the demo goes on, its Lava check will be NOT RUN'
+	@.venv/bin/neurodeploy demo
+
+test: lava lint types .venv-core/.stamp
+	@echo '[make] pytest'
+	@.venv/bin/pytest $(PYTEST_ARGS)
+
+lint: .venv/.stamp
+	@echo '[make] ruff'
+	@.venv/bin/ruff check -q .
+	@.venv/bin/ruff format -q --check .
+
+# mypy sees the layout of the installed package, not that of the repository.
+types: .venv/.stamp
+	@echo '[make] mypy --strict'
+	@rm -rf .build/types && mkdir -p .build/types/neurodeploy
+	@ln -s '$(CURDIR)'/neurodeploy/* '$(CURDIR)/targets' '$(CURDIR)/models' .build/types/neurodeploy
+	@cd .build/types && ../../.venv/bin/mypy --config-file ../../pyproject.toml \
+	  --cache-dir ../mypy -p neurodeploy
+
+format: .venv/.stamp
+	@.venv/bin/ruff check -q --fix .
+	@.venv/bin/ruff format -q .
+
+# A private Python 3.10 environment; the command does nothing if it is complete.
+lava: .venv/.stamp
+	@.venv/bin/neurodeploy lava install
+
+# Everything that make has made, the environments too.
+clean:
+	rm -rf .build build .venv .venv-* *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The library in place, with all that training and development need.
+.venv/.stamp: $(CONFIG)
+	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit( \
+	  "neurodeploy needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." \
+	  % sys.version_info[:2])'
+	@echo '[make] .venv: the library with torch, snnTorch and the tools (some minutes)'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,dev]'
+	@touch $@
+
+# The list of source files, rewritten when a file comes or goes.
+.build/sources: FORCE
+	@mkdir -p .build
+	@echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' >$@
+
+# What is published, built by way of the source distribution, so that this is checked as well.
+.build/dist/.stamp: .venv/.stamp .build/sources $(SOURCES) README.md LICENSE
+	@echo '[make] wheel'
+	@rm -rf .build/dist && mkdir -p .build/dist
+	@.venv/bin/python -m build --no-isolation --outdir .build/dist >.build/wheel.log 2>&1 \
+	  || { cat .build/wheel.log; exit 1; }
+	@touch $@
+
+# The wheel with its core dependencies only: no torch.
+.venv-core/.stamp: .build/dist/.stamp
+	@echo '[make] .venv-core: the wheel without torch'
+	@$(PYTHON) -m venv .venv-core
+	@.venv-core/bin/pip uninstall -qq -y neurodeploy-snn
+	@.venv-core/bin/pip install -qq -c constraints.txt .build/dist/*.whl
+	@touch $@

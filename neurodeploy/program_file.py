@@ -1,0 +1,186 @@
+"""A `Program` as plain data and back; what comes from a file is checked, as kernels are not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from neurodeploy.errors import FileError, ModelError, NeurodeployError
+from neurodeploy.linear import Conv2d, Shape
+from neurodeploy.network import InputPort
+from neurodeploy.program import (
+    Golden,
+    Lowering,
+    Neurons,
+    Program,
+    Range,
+    SynapseKind,
+    Synapses,
+)
+from neurodeploy.trace import Spikes
+
+LARGEST_EXPONENT = 32
+
+
+def to_tree(program: Program) -> dict[str, Any]:
+    """Plain data and arrays, as `archive.save` keeps them."""
+    golden = program.golden
+    return {
+        "kind": "program",
+        "target": program.target,
+        "inputs": [vars(port) for port in program.inputs],
+        "populations": [{**vars(p), "parameters": dict(p.parameters)} for p in program.populations],
+        "synapses": [vars(s) for s in program.synapses],
+        "outputs": program.outputs,
+        "graph": program.graph,
+        "lowerings": [vars(item) for item in program.lowerings],
+        "ranges": [vars(item) for item in program.ranges],
+        "golden": None
+        if golden is None
+        else {
+            key: {name: _pack(array) for name, array in getattr(golden, key).items()}
+            for key in ("inputs", "spikes")
+        },
+        "provenance": dict(program.provenance),
+    }
+
+
+def from_tree(tree: Mapping[str, Any], path: str) -> Program:
+    """The program that `to_tree` made into `tree`.
+
+    Raises
+    ------
+    FileError
+        A missing or unknown field, a wrong type, or parts that do not fit each other.
+    """
+    try:
+        program = _build(tree)
+        _check(program)
+        return program
+    except NeurodeployError as error:
+        raise FileError(f"not a valid program: {error}", node=path) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FileError(
+            f"the archive is not a program ({type(error).__name__}: {error})", node=path
+        ) from error
+
+
+def _build(tree: Mapping[str, Any]) -> Program:
+    if tree.get("kind") != "program":
+        raise FileError(f"the archive holds a {tree.get('kind')!r}")
+    golden = tree["golden"]
+    return Program(
+        target=str(tree["target"]),
+        inputs=tuple(InputPort(**_shaped(item)) for item in tree["inputs"]),
+        populations=tuple(Neurons(**_shaped(item)) for item in tree["populations"]),
+        synapses=tuple(Synapses(**_shaped(item)) for item in tree["synapses"]),
+        outputs=tuple(tree["outputs"]),
+        graph=tree["graph"],
+        lowerings=tuple(Lowering(**item) for item in tree["lowerings"]),
+        ranges=tuple(Range(**item) for item in tree["ranges"]),
+        golden=None
+        if golden is None
+        else Golden(
+            *({name: _unpack(p) for name, p in golden[key].items()} for key in ("inputs", "spikes"))
+        ),
+        provenance=dict(tree["provenance"]),
+    )
+
+
+def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data with its lists turned back into tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def _pack(spikes: Spikes) -> dict[str, Any]:
+    return {"shape": spikes.shape, "bits": np.packbits(spikes)}
+
+
+def _unpack(packed: Mapping[str, Any]) -> Spikes:
+    shape = tuple(int(n) for n in packed["shape"])
+    count = math.prod(shape)
+    bits = np.asarray(packed["bits"], dtype=np.uint8)
+    if min(shape, default=0) < 1 or len(bits) != -(-count // 8):
+        raise FileError(f"a golden trace of shape {shape} has {len(bits)} bytes")
+    return np.unpackbits(bits, count=count).reshape(shape)
+
+
+def _check(program: Program) -> None:
+    nodes: tuple[InputPort | Neurons, ...] = (*program.inputs, *program.populations)
+    for node in nodes:
+        _require(isinstance(node.name, str), "its name is not a text", str(node.name))
+        _require(_sizes(node.shape, least=1), f"its shape is {node.shape}", node.name)
+    shapes = program.shapes
+    _require(len(shapes) == len(nodes), "two nodes have one name", "program")
+    _require(bool(program.populations), "it has no populations", "program")
+    _require(isinstance(program.graph, dict), "its graph is not a table", "program")
+    names = {population.name for population in program.populations}
+    _require(bool(program.outputs) and set(program.outputs) <= names, "its outputs", "program")
+    for population in program.populations:
+        _check_neurons(population)
+    order = {name: index for index, name in enumerate(shapes)}
+    for synapses in program.synapses:
+        _check_synapses(synapses, shapes)
+        _require(synapses.target in names, "it ends at an input", synapses.name)
+        forward = order[synapses.source] < order[synapses.target]
+        own = synapses.recurrent and synapses.kind == "one-to-one"
+        _require(forward or own, "it goes backwards", synapses.name)
+
+
+def _require(condition: bool, problem: str, node: str) -> None:
+    if not condition:
+        raise FileError(problem, node=node)
+
+
+def _sizes(values: object, *, least: int, count: int | None = None) -> bool:
+    """Whether `values` is a tuple of (`count`) integers, each at least `least`."""
+    return (
+        isinstance(values, tuple)
+        and (bool(values) if count is None else len(values) == count)
+        and all(type(n) is int and n >= least for n in values)
+    )
+
+
+def _check_neurons(population: Neurons) -> None:
+    name, size = population.name, population.size
+    _require(type(population.depth) is int and population.depth >= 1, "its depth", name)
+    unit = population.unit
+    _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
+    _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)
+    for register, values in population.parameters.items():
+        fits = values.dtype.kind == "i" and values.size in (1, size)
+        _require(fits, f"register {register}: {values.dtype} of shape {values.shape}", name)
+
+
+def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
+    name = synapses.name
+    ends = (shapes.get(synapses.source), shapes.get(synapses.target))
+    _require(ends == (synapses.in_shape, synapses.out_shape), "its shapes", name)
+    _require(synapses.kind in get_args(SynapseKind), f"its kind is {synapses.kind!r}", name)
+    exponent = synapses.exponent
+    small = type(exponent) is int and abs(exponent) <= LARGEST_EXPONENT
+    _require(small, f"its exponent is {exponent}", name)
+    _require(synapses.weight.dtype.kind == "i", f"its weights are {synapses.weight.dtype}", name)
+    outputs, inputs = math.prod(synapses.out_shape), math.prod(synapses.in_shape)
+    expected: Shape = (outputs,) if synapses.kind == "one-to-one" else (outputs, inputs)
+    if synapses.kind != "conv2d":
+        _require(synapses.weight.shape == expected, f"it needs weights {expected}", name)
+        return
+    for pair, least in ((synapses.stride, 1), (synapses.padding, 0), (synapses.dilation, 1)):
+        _require(_sizes(pair, least=least, count=2), f"its geometry is {pair}", name)
+    _require(_sizes((synapses.groups,), least=1), f"its groups are {synapses.groups}", name)
+    try:
+        shape = Conv2d(
+            synapses.weight.astype(np.float64),
+            synapses.in_shape,
+            synapses.stride,
+            synapses.padding,
+            synapses.dilation,
+            synapses.groups,
+        ).out_shape
+    except ModelError as error:
+        raise FileError(error.message, node=name) from error
+    _require(shape == synapses.out_shape, f"it delivers {shape}", name)

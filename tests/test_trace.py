@@ -1,0 +1,106 @@
+"""Traces, and what may be fed into a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurodeploy.errors import InputError
+from neurodeploy.trace import Trace, check_inputs, concatenate
+from tests.builders import spikes_for
+
+PORTS = {"input": (2, 3)}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "u1", "i1", "i8", "u4", "f2", "f4", "f8", ">f8"])
+def test_any_numeric_dtype_becomes_uint8(dtype: str) -> None:
+    spikes = spikes_for(0, 2, 5, (2, 3))
+    result = check_inputs(spikes.astype(dtype), PORTS)["input"]
+    assert result.dtype == np.uint8
+    assert result.flags.c_contiguous
+    assert np.array_equal(result, spikes)
+
+
+def test_the_layout_in_memory_does_not_matter() -> None:
+    spikes = spikes_for(0, 4, 6, (2, 3))
+    for view in (
+        np.asfortranarray(spikes),
+        np.repeat(spikes, 2, axis=1)[:, ::2],
+        spikes[::-1][::-1],
+    ):
+        assert np.array_equal(check_inputs(view, PORTS)["input"], spikes)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((1, 4, 3)), r"shape \(1, 4, 3\), expected \(samples, steps, 2, 3\)"),
+        (np.zeros((4, 2, 3)), "expected"),
+        (np.zeros((1, 4, 3, 2)), "expected"),
+        (np.zeros((0, 4, 2, 3)), "empty"),
+        (np.zeros((1, 0, 2, 3)), "empty"),
+        (np.full((1, 1, 2, 3), 0.5), "6 of 6 values"),
+        (np.full((1, 1, 2, 3), 2), "neither 0 nor 1"),
+        (np.full((1, 1, 2, 3), -1), "neither 0 nor 1"),
+        (np.full((1, 1, 2, 3), np.nan), "neither 0 nor 1"),
+        (np.full((1, 1, 2, 3), 256), "neither 0 nor 1"),
+        (np.zeros((1, 1, 2, 3), complex), "complex128"),
+        (np.full((1, 1, 2, 3), "1"), "not numeric"),
+        (np.full((1, 1, 2, 3), None), "not numeric"),
+        (None, "not numeric"),
+        ([[1], [1, 2]], "input"),
+    ],
+)
+def test_what_is_not_a_spike_train_is_refused(values: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        check_inputs(values, PORTS)
+    assert caught.value.node == "input"
+    assert "\n" not in str(caught.value)
+
+
+def test_ports_are_matched_by_name() -> None:
+    ports = {"a": (2,), "b": (3,)}
+    a, b = spikes_for(0, 2, 4, (2,)), spikes_for(1, 2, 4, (3,))
+    result = check_inputs({"b": b, "a": a}, ports)
+    assert list(result) == ["a", "b"]
+    assert np.array_equal(result["b"], b)
+    for inputs, words in (
+        (a, "2 inputs"),
+        ({"a": a}, "inputs are named a"),
+        ({"a": a, "b": b, "c": a}, "named a, b, c"),
+        ({"a": a, "b": b[:1]}, "differ"),
+        ({"a": a, "b": b[:, :3]}, "differ"),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_inputs(inputs, ports)
+
+
+def test_counts_do_not_wrap_at_255() -> None:
+    trace = Trace({"out": np.ones((1, 700, 2), np.uint8)})
+    assert trace.counts("out").tolist() == [[700, 700]]
+    assert (trace.samples, trace.steps) == (1, 700)
+
+
+def test_the_first_of_equal_counts_decides() -> None:
+    spikes = np.zeros((3, 4, 2, 2), np.uint8)
+    spikes[1, :2, 1, 0] = spikes[1, 2:, 1, 1] = 1
+    spikes[2, 0, 0, 1] = 1
+    assert Trace({"out": spikes}).decisions("out").tolist() == [0, 2, 1]
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+def test_joining_traces_undoes_splitting(sizes: list[int]) -> None:
+    spikes = spikes_for(0, sum(sizes), 5, (3,))
+    states = np.arange(spikes.size).reshape(spikes.shape)
+    ends = np.cumsum(sizes)
+    parts = [
+        Trace({"a": spikes[e - n : e]}, {"a": {"v": states[e - n : e]}})
+        for n, e in zip(sizes, ends, strict=True)
+    ]
+    whole = concatenate(parts)
+    assert np.array_equal(whole.spikes["a"], spikes)
+    assert np.array_equal(whole.states["a"]["v"], states)
