@@ -150,8 +150,9 @@ def _check_neurons(population: Neurons) -> None:
     unit = population.unit
     _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
     _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)
+    _require(bool(population.parameters), "it has no registers", name)
     for register, values in population.parameters.items():
-        fits = values.dtype.kind == "i" and values.size in (1, size)
+        fits = values.dtype == np.int64 and values.size in (1, size)
         _require(fits, f"register {register}: {values.dtype} of shape {values.shape}", name)
 
 
@@ -163,7 +164,7 @@ def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
     exponent = synapses.exponent
     small = type(exponent) is int and abs(exponent) <= LARGEST_EXPONENT
     _require(small, f"its exponent is {exponent}", name)
-    _require(synapses.weight.dtype.kind == "i", f"its weights are {synapses.weight.dtype}", name)
+    _require(synapses.weight.dtype == np.int64, f"its weights are {synapses.weight.dtype}", name)
     outputs, inputs = math.prod(synapses.out_shape), math.prod(synapses.in_shape)
     expected: Shape = (outputs,) if synapses.kind == "one-to-one" else (outputs, inputs)
     if synapses.kind != "conv2d":

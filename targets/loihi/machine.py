@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.trace import Spikes
@@ -45,6 +46,9 @@ class LoihiMachine:
         the same shape: `u` and `v` after the step, and `potential`, v as it was compared with the
         threshold.
         """
+        missing = [name for name in REGISTERS if name not in population.parameters]
+        if missing:
+            raise InputError(f"it has no register {missing[0]}", node=population.name)
         registers = {
             name: np.ascontiguousarray(
                 np.broadcast_to(population.parameters[name].reshape(-1), (population.size,))
