@@ -130,11 +130,21 @@ def verify(
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
-    """Prove how equal a program is to its model; see `equivalence.verdict.verify`."""
+    """Prove how equal a program is to its model; see `equivalence.verdict.verify`.
+
+    Raises
+    ------
+    DesignRuleError
+        The program, whatever file it came from, breaks a rule of its chip.
+    """
+    target = get_target(program.target)
+    violations = target.check(program)
+    if violations:
+        raise DesignRuleError(violations)
     return _verify(
         program,
         network_of(program),
-        get_target(program.target),
+        target,
         inputs,
         labels=labels,
         source=source,

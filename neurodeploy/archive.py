@@ -203,5 +203,6 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, _EPOCH)
+    info.create_system = 3  # Unix, on every machine
     info.external_attr = 0o644 << 16
     archive.writestr(info, data)

@@ -2,7 +2,7 @@
 
 Populations of leaky integrate-and-fire neurons, joined by connections.  A connection is a chain of
 bias-free linear maps; constant currents (biases) belong to the population that they drive.  All
-arrays are float64, read-only, and of the population's full shape.
+arrays are float64 and of the population's full shape.
 """
 
 from __future__ import annotations

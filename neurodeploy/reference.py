@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,16 @@ def simulate(
     """
     spikes = check_inputs(inputs, {port.name: port.shape for port in network.inputs})
     check_names(record, [population.name for population in network.populations])
+    return concatenate([_simulate(part, network, record) for part in chunks(network, spikes)])
+
+
+def chunks(network: Network, spikes: Mapping[str, Spikes]) -> Iterator[dict[str, Spikes]]:
+    """`spikes` in parts of consecutive samples whose currents fit a bounded memory."""
     samples, steps = next(iter(spikes.values())).shape[:2]
     widest = max(int(np.prod(shape)) for shape in network.shapes.values())
-    chunk = max(1, CHUNK_VALUES // (widest * steps))
-    parts = [
-        _simulate({name: s[start : start + chunk] for name, s in spikes.items()}, network, record)
-        for start in range(0, samples, chunk)
-    ]
-    return concatenate(parts)
+    size = max(1, CHUNK_VALUES // (widest * steps))
+    for start in range(0, samples, size):
+        yield {name: array[start : start + size] for name, array in spikes.items()}
 
 
 def _simulate(inputs: Mapping[str, Spikes], network: Network, record: Collection[str]) -> Trace:

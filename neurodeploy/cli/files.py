@@ -88,5 +88,7 @@ def _check_header(stream: Any, file: Path) -> None:
     shape, _, dtype = read(stream)
     if dtype.hasobject:
         raise FileError("holds Python objects, which are never loaded", node=str(file))
+    if any(n < 0 for n in shape):
+        raise FileError(f"declares the shape {shape}", node=str(file))
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > MAX_BYTES:
         raise FileError(f"declares more than {MAX_BYTES} bytes", node=str(file))

@@ -252,8 +252,11 @@ def _import(
     `_ties`.
     """
     layers = compare(source, expected, names)
-    spikes = {**inputs, **source.spikes}
-    found = [_ties(network, population, spikes) for population in network.populations]
+    found = [
+        _ties(network, population, spikes)
+        for spikes in reference.chunks(network, {**inputs, **source.spikes})
+        for population in network.populations
+    ]
     ties, unexplained = (sum(counts) for counts in zip(*found, strict=True))
     total = sum(layer.mismatches for layer in layers)
     if unexplained:

@@ -119,15 +119,13 @@ def _scale_inputs(factor: FloatArray, conv: Conv2d) -> Conv2d:
 def _padding_is_zero(a: Conv2d, b: Conv2d) -> bool:
     """Whether the zeros that `b` pads with equal what `a` computes outside its output.
 
-    Index m of a's output reads inputs m s - p ... m s - p + (k-1) d.  At m = -1 all of them must
-    lie before the input, at m = (output size) all behind it.
+    Index m of a's output reads inputs from m s - p on.  At m = (output size) all of them must lie
+    behind the input; then those of m = -1 lie before it, since the kernel is no longer than s + p.
     """
     return all(
-        pb == 0 or ((k - 1) * d < s + p and m * s - p >= n)
-        for pb, k, d, s, p, m, n in zip(
+        pb == 0 or m * s - p >= n
+        for pb, s, p, m, n in zip(
             b.padding,
-            a.weight.shape[2:],
-            a.dilation,
             a.stride,
             a.padding,
             a.out_shape[1:],

@@ -120,6 +120,15 @@ def test_grouped_convolutions_stay_grouped() -> None:
     assert result.groups == 2
 
 
+def test_groups_without_a_common_divisor_are_joined() -> None:
+    rng = np.random.default_rng(3)
+    a = Conv2d(whole(rng, (6, 2, 3, 3)), (4, 7, 8), groups=2)
+    b = Conv2d(whole(rng, (3, 2, 2, 2)), a.out_shape, groups=3)
+    result = assert_same(joined(a, b))
+    assert isinstance(result, Conv2d)
+    assert result.groups == 1
+
+
 def test_per_channel_scales_stay_convolutions() -> None:
     rng = np.random.default_rng(4)
     before = Scale(np.broadcast_to(whole(rng, (4, 1, 1)), (4, 6, 6)).copy())

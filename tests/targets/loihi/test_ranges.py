@@ -181,6 +181,8 @@ def one(
         one("current", [2, -2], 100, 410),
         one("current", [2, -2], 100, 410, bias=3000, self_reset=True),
         one("current", [2, -200], 100, 3, bias=-500, self_reset=True),
+        one("current", [254, -2], 100, 4096, self_reset=True),
+        one("current", [254, -2], 100, 4095, bias=-40, self_reset=True),
         one("current", [200, -2], 100, 1, bias=4095, self_reset=True),
     ],
 )
