@@ -46,12 +46,9 @@ class LoihiMachine:
         the same shape: `u` and `v` after the step, and `potential`, v as it was compared with the
         threshold.
         """
-        missing = [name for name in REGISTERS if name not in population.parameters]
-        if missing:
-            raise InputError(f"it has no register {missing[0]}", node=population.name)
         registers = {
             name: np.ascontiguousarray(
-                np.broadcast_to(population.parameters[name].reshape(-1), (population.size,))
+                np.broadcast_to(register(population, name).reshape(-1), (population.size,))
             )
             for name in REGISTERS
         }
@@ -60,6 +57,13 @@ class LoihiMachine:
             own = own + self.activation(synapses.weight.reshape(-1), synapses)
         run = _compiled if self.compiled else _numpy
         return run(current, registers, own, record)
+
+
+def register(population: Neurons, name: str) -> IntArray:
+    """Values of a register; raises `InputError` where the population has none of that name."""
+    if name not in population.parameters:
+        raise InputError(f"it has no register {name}", node=population.name)
+    return population.parameters[name]
 
 
 def _numpy(

@@ -8,9 +8,10 @@ from neurodeploy.chip import Chip
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.partition import violations
 from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.targets.loihi.machine import register
 
 # register -> (rule, limit in the chip file, signed, values beyond the bits, what to do)
-REGISTERS = {
+RULES = {
     "vth": ("vth-bits", "threshold_bits", False, 0, "Lower the threshold or scale the weights."),
     "du": ("decay-bits", "decay_bits", False, 0, "Choose beta <= 4095/4096."),
     # 4096, no memory at all, is 4095 with the decay offset bit of the chip.
@@ -50,12 +51,12 @@ def _violation(
 
 
 def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
-    for register, (rule, name, signed, beyond, fix) in REGISTERS.items():
+    for own, (rule, name, signed, beyond, fix) in RULES.items():
         bits = chip.limit(name) - int(signed)
         highest = 2**bits - 1 + beyond
         lowest = -(2**bits) if signed else 0
-        values = population.parameters[register]
-        node = f"{population.name}.{register}"
+        values = register(population, own)
+        node = f"{population.name}.{own}"
         if values.max() > highest:
             yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
         if values.min() < lowest:
