@@ -18,7 +18,7 @@ from neurodeploy._version import __version__
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.commands import COMMANDS
 from neurodeploy.cli.output import Output
-from neurodeploy.errors import DesignRuleError, NeurodeployError
+from neurodeploy.errors import DesignRuleError, InputError, NeurodeployError
 
 GROUP = "neurodeploy.commands"
 
@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command.run(arguments, output)
     except NeurodeployError as error:
+        return _report(error, as_json=arguments.json)
+    except MemoryError:
+        error = InputError("not enough memory", hint="Use fewer samples or steps at once.")
         return _report(error, as_json=arguments.json)
     except BrokenPipeError:
         return 1

@@ -148,7 +148,7 @@ def verdict(output: Output, result: Verdict) -> None:
     """Accuracy, the stages, and mismatches per layer of the lossy one."""
     output.say(f"\n[bold]Does it work on the chip?[/] {BADGES[result.status]}")
     if result.accuracy is not None and result.reference_accuracy is not None:
-        output.say(f"  accuracy, reference  {_proportion(result.reference_accuracy)}")
+        output.say(f"  accuracy, reference  {_proportion(result.reference_accuracy)}  (simulated)")
         output.say(f"  accuracy, program    {_proportion(result.accuracy)}  (simulated)")
     output.say(f"  equal decisions      {_proportion(result.agreement)}  (simulated)")
     output.say("\n[bold]How equal is it?[/]")
@@ -207,12 +207,11 @@ def energy(output: Output, report: EnergyReport) -> None:
     ]
     output.table(report.chip, ("", "per inference", "interval", "kind"), rows)
     counted = [
-        (name, f"{q.typical:,.1f}", f"{q.low:,.0f} … {q.high:,.0f}", q.unit, q.kind)
+        (name, f"{q.typical:,.1f}", f"{q.low:,.0f} … {q.high:,.0f}", q.kind)
         for name, q in report.counted.items()
     ]
-    output.table(
-        f"counts over {report.samples} samples", ("", "mean", "range", "unit", "kind"), counted
-    )
+    title = f"counts per inference, over {report.samples} samples"
+    output.table(title, ("", "mean", "range", "kind"), counted)
     for note in report.notes:
         output.say(f"  note: {note}")
 
