@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NeurodeployError as error:
         return _report(error, as_json=arguments.json)
     except MemoryError:
-        error = InputError("not enough memory", hint="Use fewer samples or steps at once.")
-        return _report(error, as_json=arguments.json)
+        full = InputError("not enough memory", hint="Use fewer samples or steps at once.")
+        return _report(full, as_json=arguments.json)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
