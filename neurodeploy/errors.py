@@ -8,6 +8,7 @@ line and exit code 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class NeurodeployError(Exception):
@@ -33,7 +34,7 @@ class NeurodeployError(Exception):
         text = self.message if self.node is None else f"{self.node}: {self.message}"
         return text if self.hint is None else f"{text.rstrip('.')}. {self.hint}"
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, Any]:
         """The error as plain data, for `--json`."""
         return {
             "error": type(self).__name__,
@@ -98,3 +99,7 @@ class DesignRuleError(NeurodeployError):
             f"{count} design rule{'s' * (count != 1)} broken: "
             + "; ".join(str(violation) for violation in violations)
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as plain data, with all violations."""
+        return {**super().to_dict(), "violations": [vars(v) for v in self.violations]}

@@ -18,7 +18,7 @@ from neurodeploy._version import __version__
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.commands import COMMANDS
 from neurodeploy.cli.output import Output
-from neurodeploy.errors import DesignRuleError, InputError, NeurodeployError
+from neurodeploy.errors import InputError, NeurodeployError
 
 GROUP = "neurodeploy.commands"
 
@@ -52,17 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(error: NeurodeployError, *, as_json: bool) -> int:
     """One clear line on stderr, or one JSON object on stdout."""
     if as_json:
-        data = error.to_dict()
-        if isinstance(error, DesignRuleError):
-            data = {**data, "violations": [vars(v) for v in error.violations]}  # type: ignore[dict-item]
-        sys.stdout.write(json.dumps(data) + "\n")
+        sys.stdout.write(json.dumps(error.to_dict()) + "\n")
     else:
         sys.stderr.write(f"neurodeploy: {error}\n")
     return 2
 
 
 def _contributed() -> list[Command]:
-    """Commands of installed targets and models; one that cannot be loaded says so when called."""
+    """Commands of installed targets and models; one that cannot be loaded is named on stderr."""
     found: list[Command] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

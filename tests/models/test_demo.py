@@ -64,16 +64,26 @@ def test_it_writes_its_files(demo) -> None:
 
 
 def test_the_readme_says_what_the_demo_prints(demo) -> None:
-    """The counted and simulated figures exactly, the derived ones as printed."""
+    """Integer figures exactly, energies as printed.
+
+    Float sums differ in the last bit from machine to machine, so a few of millions of spikes of the
+    float models may fall the other way; those two figures may be off by one in 100,000 cells.
+    """
     text = README.read_text("utf-8")
     table = text[text.index("<!-- demo figures") : text.index("It writes")]
     table = re.sub(r"\s+", " ", table)
     verdict, energy = demo["verdict"], demo["energy"]
     accuracies = [verdict[key]["value"] for key in ("reference_accuracy", "accuracy")]
     expected = [" and ".join(f"{100 * value:.2f} %" for value in accuracies)]
-    for name in ("import", "lowering", "vendor"):
+    said = [
+        tuple(int(n.replace(",", "")) for n in pair)
+        for pair in re.findall(r"([\d,]+) of ([\d,]+)", table)
+    ]
+    for (differing, cells), name in zip(said, ("import", "lowering", "vendor"), strict=True):
         found = stage(demo, name)
-        expected.append(f"{found['mismatches']:,} of {found['cells']:,}")
+        slack = 0 if name == "vendor" else 1e-5 * cells
+        assert cells == found["cells"]
+        assert abs(differing - found["mismatches"]) <= slack
     expected.append(f"{energy['counted']['synaptic events']['typical']:,.0f}")
     for line in (energy["core"]["total"], energy["total"]):
         low, typical, high = (engineering(line[key], "J") for key in ("low", "typical", "high"))
