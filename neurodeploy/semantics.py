@@ -18,7 +18,7 @@ from neurodeploy.errors import FileError
 Integrator = Literal["euler", "exact"]
 Order = Literal["decay-input-threshold"]
 Reset = Literal["zero", "subtract", "none"]
-ResetTiming = Literal["immediate", "delayed", "held"]
+ResetTiming = Literal["immediate", "delayed", "after-input", "held"]
 Comparison = Literal[">", ">="]
 Rounding = Literal["float64", "float32", "toward-zero"]
 Overflow = Literal["none", "wrap-current-saturate-voltage"]
@@ -31,19 +31,20 @@ METADATA_KEY = "neurodeploy"
 class Semantics:
     r"""The execution semantics of one population, or of one chip.
 
-    With decay :math:`\beta`, threshold :math:`\theta`, input :math:`x_t` and
-    :math:`H(\cdot)` the comparison, the resets are
+    With decay :math:`\beta`, threshold :math:`\theta`, input :math:`x_t` (the synaptic current where
+    there is one) and :math:`H(\cdot)` the comparison, the resets are
 
-    ===========  ============  ==================================================================
-    reset        timing        update
-    ===========  ============  ==================================================================
-    `zero`       `immediate`   v = βv + x;  S = H(v);  v = 0 where S
-    `zero`       `delayed`     v = β(1−S)v + x;  S = H(v)           (same spikes as `immediate`)
-    `subtract`   `immediate`   v = βv + x;  S = H(v);  v = v − aθS
-    `subtract`   `delayed`     v = βv + x − aθS;  S = H(v)                    (snnTorch's default)
-    `subtract`   `held`        R = H(v);  S = [βv + x > θ(1 + R)];  v = βv + x − θS
-    `none`       any           v = βv + x;  S = H(v)
-    ===========  ============  ==================================================================
+    ===========  =============  =================================================================
+    reset        timing         update
+    ===========  =============  =================================================================
+    `zero`       `immediate`    v = βv + x;  S = H(v);  v = 0 where S
+    `zero`       `delayed`      v = β(1−S)v + x;  S = H(v)          (same spikes as `immediate`)
+    `zero`       `after-input`  v = (1−S)(βv + x);  S = H(v)    (the input of that step is lost)
+    `subtract`   `immediate`    v = βv + x;  S = H(v);  v = v − aθS
+    `subtract`   `delayed`      v = βv + x − aθS;  S = H(v)                  (snnTorch's default)
+    `subtract`   `held`         R = H(v);  S = [βv + x > θ(1 + R)];  v = βv + x − θS
+    `none`       any            v = βv + x;  S = H(v)
+    ===========  =============  =================================================================
 
     `held` is what snnTorch 1.0.0 computes for `reset_mechanism="subtract", reset_delay=False`: a
     neuron left above threshold needs twice the threshold to spike again.
