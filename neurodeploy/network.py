@@ -31,10 +31,14 @@ class InputPort:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    r"""Leaky integrate-and-fire neurons, :math:`v = \beta v + x + b`, spiking at :math:`\theta`.
+    r"""Leaky integrate-and-fire neurons, spiking at :math:`\theta`.
+
+    The synaptic current is :math:`i = \alpha i + x + b`, the potential :math:`v = \beta v + i`;
+    without a current filter, :math:`\alpha = 0`, v takes the input directly.
 
     Attributes
     ----------
+    current_decay: α per neuron, in [0, 1].
     decay: β per neuron, in [0, 1].
     threshold: θ per neuron, positive.
     bias: constant input b per neuron and step.
@@ -43,13 +47,14 @@ class Population:
 
     name: str
     shape: Shape
+    current_decay: FloatArray
     decay: FloatArray
     threshold: FloatArray
     bias: FloatArray
     semantics: Semantics
 
     def __post_init__(self) -> None:
-        for name in ("decay", "threshold", "bias"):
+        for name in ("current_decay", "decay", "threshold", "bias"):
             array = getattr(self, name)
             if array.shape != self.shape:
                 raise ModelError(
@@ -60,11 +65,12 @@ class Population:
                 raise ModelError(
                     f"{bad} of {array.size} values of {name} are not finite", node=self.name
                 )
-        if self.decay.size and (self.decay.min() < 0 or self.decay.max() > 1):
-            raise ModelError(
-                f"decay spans {self.decay.min():g}..{self.decay.max():g}, expected 0..1",
-                node=self.name,
-            )
+        for name in ("current_decay", "decay"):
+            array = getattr(self, name)
+            if array.size and (array.min() < 0 or array.max() > 1):
+                raise ModelError(
+                    f"{name} spans {array.min():g}..{array.max():g}, expected 0..1", node=self.name
+                )
         if self.threshold.size and self.threshold.min() <= 0:
             raise ModelError(
                 f"the lowest threshold is {self.threshold.min():g}, expected a positive one",
@@ -79,13 +85,17 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Connection:
-    """Synapses from `source` (a population or input port) to `target`: `ops` applied in order."""
+    """Synapses from `source` (a population or input port) to `target`: `ops` applied in order.
+
+    A spike arrives `delay` steps later.  Connections that close a cycle have a delay of at least 1.
+    """
 
     source: str
     target: str
     ops: tuple[LinearMap, ...]
     path: int = 1
     """Counts connections between the same two nodes."""
+    delay: int = 0
 
     @property
     def name(self) -> str:
@@ -132,11 +142,8 @@ class Network:
         order = {name: index for index, name in enumerate(shapes)}
         for connection in self.connections:
             self._check(connection, shapes)
-            if order[connection.source] >= order[connection.target]:
-                raise ModelError(
-                    "a recurrent connection; recurrence is not supported yet",
-                    node=connection.name,
-                )
+            if connection.delay < (order[connection.source] >= order[connection.target]):
+                raise ModelError("goes backwards without a delay", node=connection.name)
         for name in self.outputs:
             if name not in {population.name for population in self.populations}:
                 raise ModelError("an output must be a population", node=name)
@@ -171,10 +178,27 @@ class Network:
         return tuple(c for c in self.connections if c.target == name)
 
     @property
+    def groups(self) -> tuple[tuple[Population, ...], ...]:
+        """Populations cut, in order, into the shortest runs that no cycle leaves."""
+        place = {population.name: index for index, population in enumerate(self.populations)}
+        together = set[int]()  # a population that belongs to the run of the one before it
+        for connection in self.connections:
+            if connection.source in place:
+                first, last = place[connection.target], place[connection.source]
+                together.update(range(first + 1, last + 1))
+        runs: list[list[Population]] = []
+        for index, population in enumerate(self.populations):
+            if index in together:
+                runs[-1].append(population)
+            else:
+                runs.append([population])
+        return tuple(map(tuple, runs))
+
+    @property
     def depths(self) -> dict[str, int]:
-        """Most connections between an input and each node; inputs have depth 0."""
+        """Most undelayed connections between an input and each node; inputs have depth 0."""
         depths = {port.name: 0 for port in self.inputs}
         for population in self.populations:
-            sources = [depths[c.source] for c in self.incoming(population.name)]
+            sources = [depths[c.source] for c in self.incoming(population.name) if not c.delay]
             depths[population.name] = 1 + max(sources, default=0)
         return depths

@@ -31,8 +31,8 @@ METADATA_KEY = "neurodeploy"
 class Semantics:
     r"""The execution semantics of one population, or of one chip.
 
-    With decay :math:`\beta`, threshold :math:`\theta`, input :math:`x_t` (the synaptic current where
-    there is one) and :math:`H(\cdot)` the comparison, the resets are
+    With decay :math:`\beta`, threshold :math:`\theta`, input :math:`x_t` (the synaptic current
+    where there is one) and :math:`H(\cdot)` the comparison, the resets are
 
     ===========  =============  =================================================================
     reset        timing         update

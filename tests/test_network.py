@@ -20,7 +20,12 @@ GRAPH = nir.NIRGraph({}, [], type_check=False)
 def population(name: str, shape: tuple[int, ...] = (2,), **changes: Any) -> Population:
     full = {
         key: np.full(shape, value)
-        for key, value in (("decay", 0.5), ("threshold", 1.0), ("bias", 0.0))
+        for key, value in (
+            ("current_decay", 0.0),
+            ("decay", 0.5),
+            ("threshold", 1.0),
+            ("bias", 0.0),
+        )
     }
     return Population(name, shape, **{**full, **changes}, semantics=Semantics())
 
@@ -58,8 +63,8 @@ def test_shapes_depths_and_incoming() -> None:
         ({"outputs": ("d",)}, "d: an output must be a population"),
         ({"connections": (dense("x", "d"),)}, "x->d: unknown node 'd'"),
         ({"connections": (dense("y", "a"),)}, "y->a: unknown node 'y'"),
-        ({"connections": (dense("a", "a"),)}, "a->a: a recurrent"),
-        ({"connections": (dense("b", "a"),)}, "b->a: a recurrent"),
+        ({"connections": (dense("a", "a"),)}, "a->a: goes backwards"),
+        ({"connections": (dense("b", "a"),)}, "b->a: goes backwards"),
         ({"connections": (dense("x", "a", n=3),)}, r"x->a: Dense expects \(3,\) and gets \(2,\)"),
         ({"connections": (dense("x", "a", m=3),)}, r"x->a: delivers \(3,\)"),
         ({"connections": (Connection("x", "a", (Reshape((2,), (1, 2)),)),)}, "delivers"),

@@ -81,7 +81,9 @@ def run(x: FloatArray, beta: Any, theta: Any, meaning: Semantics) -> Any:
     """`reference.neurons` for one sample and currents x (steps, n)."""
     shape = x.shape[1:]
     full = [np.broadcast_to(np.asarray(p, float), shape).copy() for p in (beta, theta)]
-    return reference.neurons(x[None], Population("n", shape, *full, np.zeros(shape), meaning))
+    none = np.zeros(shape)
+    found = reference.neurons(x[None], Population("n", shape, none, *full, none, meaning))
+    return found.spikes, found.potential
 
 
 @given(SEEDS, st.sampled_from(sorted(EVERY)), st.sampled_from([">", ">="]), st.booleans())

@@ -35,6 +35,7 @@ def network(output: Output, net: Network) -> None:
         (
             p.name,
             "x".join(map(str, p.shape)),
+            _span(p.current_decay),
             _span(p.decay),
             _span(p.threshold),
             f"{p.semantics.reset}, {p.semantics.reset_timing}",
@@ -42,9 +43,7 @@ def network(output: Output, net: Network) -> None:
         )
         for p in net.populations
     ]
-    output.table(
-        "populations", ("name", "shape", "decay", "threshold", "reset", "fires at v"), rows
-    )
+    output.table("populations", ("name", "shape", "α", "β", "θ", "reset", "fires at v"), rows)
     output.table(
         "connections",
         ("from", "to", "maps"),

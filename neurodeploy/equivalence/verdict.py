@@ -284,10 +284,10 @@ def _ties(
     each must agree until, at the first step where it does not, |v - threshold| <= 1e-5 thresholds.
     """
     current = reference.currents(network, population, spikes)
-    answer, potential = reference.neurons(current, population)
-    differs = answer != spikes[population.name]
+    response = reference.neurons(current, population)
+    differs = response.spikes != spikes[population.name]
     first = differs.argmax(axis=1)[:, None]
-    margin = np.abs(potential - population.threshold) / population.threshold
+    margin = np.abs(response.potential - population.threshold) / population.threshold
     parts = differs.any(axis=1)
     tied = np.take_along_axis(margin, first, axis=1)[:, 0] <= ROUNDING_MARGIN
     return int(np.count_nonzero(parts & tied)), int(np.count_nonzero(parts & ~tied))

@@ -17,7 +17,13 @@ import numpy as np
 
 from neurodeploy.errors import FileError, ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.hdf5 import check_hdf5
-from neurodeploy.frontends.nir_nodes import discretise, linear_map, real_array, shape_of
+from neurodeploy.frontends.nir_nodes import (
+    NEURONS,
+    discretise,
+    linear_map,
+    real_array,
+    shape_of,
+)
 from neurodeploy.linear import (
     FloatArray,
     LinearMap,
@@ -81,12 +87,13 @@ class _Loader:
     def __init__(self, graph: nir.NIRGraph, semantics: Semantics | None) -> None:
         self.graph = graph
         self.semantics = semantics
-        self.order = _topological(graph)
+        self.order, self.late = _order(graph)
         self.shapes: dict[str, Shape] = {}
         self.chains: dict[str, Chains] = {}
         self.constants: dict[str, FloatArray] = {}
         self.inputs: list[InputPort] = []
-        self.populations: list[Population] = []
+        self.populations: dict[str, Population] = {}
+        self.gains: dict[str, FloatArray] = {}
         self.connections: list[Connection] = []
         self.outputs: list[str] = []
         self.metadata: dict[str, dict[str, Any]] = {}
@@ -101,17 +108,19 @@ class _Loader:
                 raise
             except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
                 raise ModelError(f"invalid parameters: {error}", node=name) from error
+        for source, target in self.late:
+            self._feed_back(source, target)
         annotated = _annotate(self.graph, self.metadata)
         return Network(
             tuple(self.inputs),
-            tuple(self.populations),
+            tuple(self.populations.values()),
             tuple(self.connections),
             tuple(dict.fromkeys(self.outputs)),
             annotated,
         )
 
     def _sources(self, name: str) -> list[str]:
-        return [a for a, b in self.graph.edges if b == name]
+        return [a for a, b in self.graph.edges if b == name and (a, b) not in self.late]
 
     def _visit(self, name: str, node: nir.NIRNode) -> None:
         sources = self._sources(name)
@@ -131,7 +140,7 @@ class _Loader:
         shape = shapes.pop()
         if isinstance(node, nir.Output):
             self._output(name, sources)
-        elif isinstance(node, (nir.LIF, nir.IF)):
+        elif isinstance(node, NEURONS):
             self._neurons(name, node, sources, shape)
         else:
             op, bias = linear_map(node, shape)
@@ -161,21 +170,40 @@ class _Loader:
         constant = op.apply(constant)
         self.constants[name] = constant if bias is None else constant + bias
 
-    def _neurons(self, name: str, node: nir.LIF | nir.IF, sources: list[str], shape: Shape) -> None:
+    def _neurons(
+        self, name: str, node: nir.LIF | nir.IF | nir.CubaLIF, sources: list[str], shape: Shape
+    ) -> None:
         entries = from_metadata(node.metadata, node=name) or {}
         semantics = self._semantics(name, entries)
-        decay, gain, leak = discretise(node, shape, semantics, str(entries.get("dtype", "")))
-        chains, constant = self._gather(sources)
-        unit_gain = bool(np.all(gain == 1.0))
-        for source, ops in chains:
-            ops = ops if unit_gain else (*ops, Scale(gain))
-            path = 1 + sum((c.source, c.target) == (source, name) for c in self.connections)
-            self.connections.append(Connection(source, name, ops, path))
+        steps = discretise(node, shape, semantics, str(entries.get("dtype", "")))
+        self.gains[name] = steps.gain
         threshold = real_array(node.v_threshold, shape, "v_threshold")
-        bias = constant * gain + leak
-        self.populations.append(Population(name, shape, decay, threshold, bias, semantics))
+        self.populations[name] = Population(
+            name, shape, steps.current_decay, steps.decay, threshold, steps.leak, semantics
+        )
         self.metadata[name] = {**entries, "semantics": semantics.to_dict()}
         self._deliver(name, shape)
+        for source in sources:
+            self._connect(source, name, delay=0)
+
+    def _connect(self, source: str, name: str, *, delay: int) -> None:
+        """Lead what `source` delivers into a population: connections, and its constant as bias."""
+        gain, population = self.gains[name], self.populations[name]
+        if self.shapes[source] != population.shape:
+            raise ModelError(
+                f"{source!r} delivers {self.shapes[source]} to a layer of {population.shape}",
+                node=name,
+            )
+        for start, ops in self.chains[source]:
+            ops = ops if np.all(gain == 1.0) else (*ops, Scale(gain))
+            path = 1 + sum((c.source, c.target) == (start, name) for c in self.connections)
+            self.connections.append(Connection(start, name, ops, path, delay))
+        bias = population.bias + self.constants[source] * gain
+        self.populations[name] = replace(population, bias=bias)
+
+    def _feed_back(self, source: str, target: str) -> None:
+        """Close a cycle: these spikes arrive one step later, a constant acts from the start."""
+        self._connect(source, target, delay=1)
 
     def _semantics(self, name: str, entries: Mapping[str, Any]) -> Semantics:
         own = entries.get("semantics")
@@ -194,9 +222,8 @@ class _Loader:
         return self.semantics
 
     def _output(self, name: str, sources: list[str]) -> None:
-        populations = {population.name for population in self.populations}
         for source in sources:
-            if source not in populations:
+            if source not in self.populations:
                 raise ModelError(
                     f"the output reads {source!r}, which is not a neuron",
                     node=name,
@@ -217,8 +244,12 @@ def plain(graph: nir.NIRGraph) -> dict[str, Any]:
     return tree
 
 
-def _topological(graph: nir.NIRGraph) -> list[str]:
-    """Node names, every source before its targets; edges checked."""
+def _order(graph: nir.NIRGraph) -> tuple[list[str], set[tuple[str, str]]]:
+    """Node names, sources before targets, and the edges that close cycles; edges checked.
+
+    Where everything that is left waits in a cycle, it is opened at the neuron that something
+    already ordered leads to (of several, the first by name): its other edges arrive one step later.
+    """
     seen: set[tuple[str, str]] = set()
     for a, b in graph.edges:
         for name in (a, b):
@@ -227,23 +258,29 @@ def _topological(graph: nir.NIRGraph) -> list[str]:
         if (a, b) in seen:
             raise ModelError(f"the edge {a!r} -> {b!r} is there twice")
         seen.add((a, b))
-    waiting = {name: sum(b == name for _, b in graph.edges) for name in graph.nodes}
-    order: list[str] = []
-    ready = sorted(name for name, count in waiting.items() if not count)
-    while ready:
-        name = ready.pop(0)
-        order.append(name)
-        for a, b in graph.edges:
-            if a == name:
-                waiting[b] -= 1
-                if not waiting[b]:
-                    ready.append(b)
-    if len(order) < len(graph.nodes):
-        cycle = sorted(set(graph.nodes) - set(order))
-        raise ModelError(
-            f"the graph has a cycle through {', '.join(cycle)}; recurrence is not supported yet"
-        )
-    return order
+    waiting = {name: {a for a, b in seen if b == name} for name in graph.nodes}
+    order: dict[str, None] = {}
+    late: set[tuple[str, str]] = set()
+    while waiting:
+        ready = sorted(name for name, sources in waiting.items() if not sources - set(order))
+        if not ready:
+            ready = [_opening(graph, waiting, set(order))]
+            late |= {(source, ready[0]) for source in waiting[ready[0]] - set(order)}
+        for name in ready:
+            order[name] = None
+            del waiting[name]
+    return list(order), late
+
+
+def _opening(graph: nir.NIRGraph, waiting: Mapping[str, set[str]], done: set[str]) -> str:
+    """The neuron at which a cycle is opened."""
+    for name in sorted(waiting):
+        if isinstance(graph.nodes[name], NEURONS) and waiting[name] & done:
+            return name
+    raise ModelError(
+        f"the graph has a cycle through {', '.join(sorted(waiting))} that no neuron with another "
+        "input opens"
+    )
 
 
 def _annotate(graph: nir.NIRGraph, metadata: Mapping[str, dict[str, Any]]) -> nir.NIRGraph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import nir
@@ -23,6 +24,7 @@ from neurodeploy.linear import (
 from neurodeploy.semantics import Semantics
 
 MAX_NEURONS = 1 << 28
+NEURONS = (nir.LIF, nir.IF, nir.CubaLIF)
 
 
 def shape_of(value: Any) -> Shape:
@@ -56,44 +58,68 @@ def real_array(value: Any, shape: Shape, name: str) -> FloatArray:
     return array.copy()
 
 
-def discretise(
-    node: nir.LIF | nir.IF, shape: Shape, semantics: Semantics, dtype: str
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Decay, input gain and leak current of one step.
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """One step of a neuron node: i' = current_decay i + gain x, v' = decay v + i' + leak."""
 
-    NIR: tau dv/dt = v_leak - v + r x.  Euler: v' = (1 - dt/tau) v + (dt/tau)(v_leak + r x).
-    Exact (zero-order hold): 1 - dt/tau becomes exp(-dt/tau).  An IF node integrates r dt x.  Where
-    the metadata says that the source model had float32 parameters, decay and gain are rounded to
-    float32, which gives back the model's own beta bit for bit.
+    current_decay: FloatArray
+    decay: FloatArray
+    gain: FloatArray
+    leak: FloatArray
+
+
+def discretise(
+    node: nir.LIF | nir.IF | nir.CubaLIF, shape: Shape, semantics: Semantics, dtype: str
+) -> Steps:
+    """Decays, input gain and leak current of one step.
+
+    NIR: tau dv/dt = v_leak - v + r i, and for CubaLIF tau_syn di/dt = -i + w_in x.  Euler:
+    v' = (1 - dt/tau) v + (dt/tau)(v_leak + r i), with the i of the same step.  Exact (zero-order
+    hold): 1 - dt/tau becomes exp(-dt/tau).  An IF node integrates r dt x.  i is scaled by r dt/tau
+    here, so the gain of x is the product of both.  Where the metadata says that the source model
+    had float32 parameters, decays and gains are rounded to float32, which gives back the model's
+    own alpha and beta bit for bit.
     """
-    reset = (
-        real_array(node.v_reset, shape, "v_reset") if node.v_reset is not None else np.zeros(shape)
-    )
+    reset = np.zeros(shape) if node.v_reset is None else real_array(node.v_reset, shape, "v_reset")
     if np.any(reset != 0):
         raise ModelError(
             "v_reset is not 0; neurons that reset to another potential are not supported",
             hint="Shift v_reset, v_leak and v_threshold by -v_reset, which changes no spike.",
         )
+
+    def rounded(array: FloatArray) -> FloatArray:
+        return array.astype(np.float32).astype(np.float64) if dtype == "float32" else array
+
     resistance = real_array(node.r, shape, "r")
+    none = np.zeros(shape)
     if isinstance(node, nir.IF):
-        decay, share, leak = np.ones(shape), np.full(shape, semantics.dt), np.zeros(shape)
-    else:
-        tau = real_array(node.tau, shape, "tau")
-        if tau.min() <= 0:
-            raise ModelError(f"tau is {tau.min():g}, expected a positive time in s")
-        ratio = semantics.dt / tau
-        share = ratio if semantics.integrator == "euler" else -np.expm1(-ratio)
-        decay = 1.0 - share
-        leak = share * real_array(node.v_leak, shape, "v_leak")
-    if decay.min() < 0:
+        return Steps(none, np.ones(shape), rounded(semantics.dt * resistance), none)
+    cuba = isinstance(node, nir.CubaLIF)
+    share = _share(node.tau_mem if cuba else node.tau, shape, semantics)
+    leak = share * real_array(node.v_leak, shape, "v_leak")
+    decay, gain = rounded(1.0 - share), rounded(share * resistance)
+    if not cuba:
+        return Steps(none, decay, gain, leak)
+    if np.any(leak != 0):
+        raise ModelError("v_leak is not 0, which a neuron with a synaptic current cannot have here")
+    synaptic = _share(node.tau_syn, shape, semantics)
+    weight = rounded(synaptic * real_array(node.w_in, shape, "w_in"))
+    return Steps(rounded(1.0 - synaptic), decay, weight * gain, none)
+
+
+def _share(tau: Any, shape: Shape, semantics: Semantics) -> FloatArray:
+    """dt/tau (Euler) or 1 - exp(-dt/tau): the share of its input that a leaky integrator takes."""
+    times = real_array(tau, shape, "tau")
+    if times.min() <= 0:
+        raise ModelError(f"tau is {times.min():g}, expected a positive time in s")
+    ratio = semantics.dt / times
+    share = ratio if semantics.integrator == "euler" else -np.expm1(-ratio)
+    if share.max() > 1:
         raise ModelError(
-            f"dt = {semantics.dt:g} s is longer than tau = {semantics.dt / (1 - decay.min()):g} s",
+            f"dt = {semantics.dt:g} s is longer than tau = {times.min():g} s",
             hint="Choose the dt that the model was trained with.",
         )
-    gain = share * resistance
-    if dtype == "float32":
-        decay, gain = (array.astype(np.float32).astype(np.float64) for array in (decay, gain))
-    return decay, gain, leak
+    return np.asarray(share)
 
 
 def linear_map(node: nir.NIRNode, shape: Shape) -> tuple[LinearMap, FloatArray | None]:
@@ -127,7 +153,8 @@ def linear_map(node: nir.NIRNode, shape: Shape) -> tuple[LinearMap, FloatArray |
         return Scale(real_array(node.scale, shape, "scale")), None
     raise ModelError(
         f"nir.{type(node).__name__} is not supported yet",
-        hint="Supported: Affine, Linear, Conv2d, AvgPool2d, SumPool2d, Flatten, Scale, LIF, IF.",
+        hint="Supported: Affine, Linear, Conv2d, AvgPool2d, SumPool2d, Flatten, Scale, LIF, IF, "
+        "CubaLIF.",
     )
 
 

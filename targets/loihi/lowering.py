@@ -4,13 +4,13 @@ Two ways to put a leaky integrate-and-fire neuron on Loihi 2's CUBA LIF (a curre
 voltage register v that resets to zero):
 
 *voltage*
-    v is the membrane, u passes the input through (`du` = 4095).  For reset to zero.
+    v is the membrane, u the synaptic current, or the input (`du` = 4095).  For reset to zero.
 *current*
     u is the membrane, v passes u through (`dv` = 4096: on silicon 4095 with the decay offset bit).
     v's reset then has no effect, and a self-synapse of weight −vth supplies snnTorch's
     delayed subtraction exactly: u' = βu + x − θS.  Without the self-synapse nothing resets.  A
     constant input b acts as c = b/(1−β): u starts at −c and the bias register adds c where the
-    threshold is tested.
+    threshold is tested.  (A synaptic current takes its constant input in the same way.)
 
 Thresholds move into the weights first (a neuron divided by its threshold spikes the same), so one
 number V, the threshold on the grid, is the scale of a population: w = 2 round(W V / 2^(e+1)) with
@@ -66,7 +66,14 @@ class _Unit:
     connections: tuple[tuple[Connection, Dense | Conv2d], ...]
     bias: FloatArray
     iota: IntArray
-    """12-bit decay, 4096 (1 - beta), rounded."""
+    """12-bit decay of the membrane, 4096 (1 - beta), rounded."""
+    current_iota: IntArray
+    """12-bit decay of the synaptic current, 4096 (1 - alpha), rounded; 4096 without a filter."""
+
+    @property
+    def memory(self) -> IntArray:
+        """Decay of the register u: of the membrane or of the synaptic current."""
+        return self.iota if self.mode == "current" else self.current_iota
 
 
 def lower(network: Network, calibration: Trace, target: str) -> Program:
@@ -130,6 +137,10 @@ def _all(problems: list[NeurodeployError]) -> NeurodeployError:
 
 def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> None:
     for connection in network.incoming(name):
+        if connection.delay:
+            raise SemanticsError(
+                "recurrent synapses are not supported on Loihi 2 yet", node=connection.name
+            )
         missing = depths[name] - depths[connection.source] - 1
         if missing:
             raise SemanticsError(
@@ -142,6 +153,14 @@ def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> Non
 def _unit(network: Network, population: Population) -> _Unit:
     """Divide weights and bias by the thresholds."""
     semantics = population.semantics
+    mode: Mode = "voltage" if semantics.reset == "zero" else "current"
+    if mode == "current" and np.any(population.current_decay):
+        raise SemanticsError(
+            "a synaptic current and a membrane without reset to zero both need the register u",
+            node=population.name,
+            hint='Use reset_mechanism="zero" with reset_delay=False, or a neuron without a '
+            "synaptic current.",
+        )
     connections = []
     for connection in network.incoming(population.name):
         (op,) = connection.ops
@@ -150,12 +169,18 @@ def _unit(network: Network, population: Population) -> _Unit:
         connections.append((connection, _divide(op, population.threshold, connection.name)))
     return _Unit(
         population=population,
-        mode="voltage" if semantics.reset == "zero" else "current",
+        mode=mode,
         self_reset=semantics.reset == "subtract",
         connections=tuple(connections),
         bias=population.bias / population.threshold,
-        iota=np.rint((1.0 - population.decay) * DECAY_ONE).astype(np.int64),
+        iota=_decay_bits(population.decay),
+        current_iota=_decay_bits(population.current_decay),
     )
+
+
+def _decay_bits(decay: FloatArray) -> IntArray:
+    """4096 (1 - decay), rounded to the nearest integer, halves to even."""
+    return np.rint((1.0 - decay) * DECAY_ONE).astype(np.int64)
 
 
 def _divide(op: Dense | Conv2d, threshold: FloatArray, node: str) -> Dense | Conv2d:
@@ -180,7 +205,7 @@ def _place(
     offset = _offset(unit)
     largest = max((float(np.abs(op.weight).max()) for _, op in unit.connections), default=0.0)
     fan_in = fan_in_bounds((op.weight for _, op in unit.connections), population.size)
-    bounds = worst_case(unit.mode, unit.self_reset, unit.iota, offset, fan_in)
+    bounds = worst_case(unit.mode, unit.self_reset, unit.memory, unit.iota, offset, fan_in)
     bias_limit = _bias_limit(offset)
     proven = min(_limit(bounds.reach), bias_limit)
     vth, exponent = _scale(proven, largest, unit.self_reset)
@@ -205,20 +230,21 @@ def _place(
     notes = [_rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)]
     membrane = unit.mode == "current"
     parameters = {
-        "du": unit.iota - 1 if membrane else np.int64(DECAY_ONE - 1),
+        "du": unit.memory - 1,
         "dv": np.int64(DECAY_ONE) if membrane else unit.iota,
         "vth": np.int64(vth),
         "bias_mant": mantissa,
         "bias_exp": np.int64(bias_exponent),
-        "u0": -effective if membrane else np.int64(0),
+        "u0": np.where(unit.memory < DECAY_ONE, -effective, 0),
         "v0": np.int64(0),
     }
-    if membrane and np.any(unit.iota < 1):
+    if np.any(unit.memory < 1):
+        what = "a neuron without leak (beta = 1)" if membrane else "a synaptic current that stays"
         raise ModelError(
-            "a neuron without leak (beta = 1) cannot keep its membrane in the current register, "
-            "whose decay is at least 1/4096",
+            f"{what} cannot be kept in the current register, whose decay is at least 1/4096",
             node=name,
-            hint='Use reset_mechanism="zero", or beta <= 4095/4096.',
+            hint='Use reset_mechanism="zero" without a synaptic current, or a decay of at most '
+            "4095/4096.",
         )
     neurons = Neurons(
         name=name,
@@ -233,16 +259,8 @@ def _place(
 
 
 def _offset(unit: _Unit) -> FloatArray:
-    """What the bias register adds: b in voltage mode, c = b/(1-beta) in current mode."""
-    if unit.mode == "voltage" or not np.any(unit.bias):
-        return unit.bias
-    if np.any(unit.iota < 1):
-        raise ModelError(
-            "a neuron without leak (beta = 1) cannot have a bias here",
-            node=unit.population.name,
-            hint='Use reset_mechanism="zero", a bias of zero, or beta <= 4095/4096.',
-        )
-    return np.asarray(unit.bias * DECAY_ONE / unit.iota)
+    """What the bias register adds: c = b/(1-d) with the decay d of u, which is 0 if u = input."""
+    return np.asarray(unit.bias * DECAY_ONE / np.maximum(unit.memory, 1))
 
 
 def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray) -> float:
@@ -362,7 +380,11 @@ def _rounding_note(
         ),
         default=0.0,
     )
-    decay = float(np.abs(unit.population.decay - (1 - unit.iota / DECAY_ONE)).max())
+    population = unit.population
+    decay = max(
+        float(np.abs(population.decay - (1 - unit.iota / DECAY_ONE)).max()),
+        float(np.abs(population.current_decay - (1 - unit.current_iota / DECAY_ONE)).max()),
+    )
     bias = float(np.abs(bias_error).max())
     return Lowering(
         unit.population.name,

@@ -69,16 +69,19 @@ def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray,
 def worst_case(
     mode: Mode,
     self_reset: bool,
+    memory: NDArray[np.int64],
     iota: NDArray[np.int64],
     offset: FloatArray,
     fan_in: tuple[FloatArray, FloatArray],
 ) -> Bounds:
     """Bounds for every possible input, of neurons whose threshold is 1.
 
-    With decay b = 1 - iota/4096, bias register c and one step's input in [l, h]:
+    With decays a = 1 - memory/4096 of u and b = 1 - iota/4096 of the membrane, bias register c and
+    one step's input in [l, h]:
 
-    voltage, u = input:  v <= max(0, b + h + c),  v >= min(0, (l + c)/(1 - b)).
-    current, v = u + c, u from -c:
+    voltage:  u in [l, h] without memory, else u from -c and within the bounds of `current` without
+      reset;  with these [m, M]:  v <= max(0, b + M + c),  v >= min(0, (m + c)/(1 - b)).
+    current, a = b, v = u + c, u from -c:
       without reset  u in [min(-c, l/(1-b)), max(-c, h/(1-b))];
       with the self-synapse of weight -1, which acts one step after u + c > 1:
         u <= max(-c, b (1-c) + h, (h-1)/(1-b)),  u >= min(-c, l/(1-b), b (1-c) + l - 1).
@@ -87,24 +90,24 @@ def worst_case(
     """
     low, high = fan_in
     c = offset.reshape(-1)
-    leak = iota.reshape(-1) / DECAY_ONE
+    keeps, leak = memory.reshape(-1) / DECAY_ONE, iota.reshape(-1) / DECAY_ONE
     b = 1.0 - leak
 
-    def settled(x: FloatArray) -> FloatArray:
-        """x/(1-b): where a constant input x leads; without leak it never ends."""
+    def settled(x: FloatArray, leak: FloatArray) -> FloatArray:
+        """x/leak: where a constant input x leads; without leak it never ends."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(x == 0, 0.0, x / leak)
 
-    if mode == "voltage":
-        u_low, u_high = low, high
-        v_low, v_high = np.minimum(0, settled(low + c)), np.maximum(0, b + high + c)
+    start = np.where(keeps < 1, -c, np.nan)
+    if mode == "current" and self_reset:
+        u_high = np.maximum(b * (1 - c) + high, settled(high - 1, leak))
+        u_low = np.minimum(settled(low, leak), b * (1 - c) + low - 1)
     else:
-        if self_reset:
-            u_high = np.maximum(b * (1 - c) + high, settled(high - 1))
-            u_low = np.minimum(settled(low), b * (1 - c) + low - 1)
-        else:
-            u_high, u_low = settled(high), settled(low)
-        u_high, u_low = np.maximum(u_high, -c), np.minimum(u_low, -c)
+        u_high, u_low = settled(high, keeps), settled(low, keeps)
+    u_high, u_low = np.fmax(u_high, start), np.fmin(u_low, start)
+    if mode == "voltage":
+        v_low, v_high = np.minimum(0, settled(u_low + c, leak)), np.maximum(0, b + u_high + c)
+    else:
         v_low, v_high = u_low + c, u_high + c
     return Bounds(float(u_low.min()), float(u_high.max()), float(v_low.min()), float(v_high.max()))
 
@@ -143,19 +146,23 @@ def certify(
         s.weight * np.float64(2.0**s.exponent / vth) for s in arriving if not s.recurrent
     ]
     bias = bias_current(parameters["bias_mant"], parameters["bias_exp"])
-    iota = parameters["du"] + 1 if mode == "current" else parameters["dv"]
-    slack = rounding_slack(iota)
+    memory = parameters["du"] + 1
+    iota = memory if mode == "current" else parameters["dv"]
+    # Without memory (4096) nothing of u is kept, so nothing is rounded.
+    u_slack = rounding_slack(memory) if np.any(memory < DECAY_ONE) else 0.0
+    v_slack = u_slack if mode == "current" else rounding_slack(iota) * (1 + u_slack)
     bounds = worst_case(
         mode,
         any(s.recurrent for s in arriving),
+        memory,
         iota,
         bias / unit,
         fan_in_bounds(weights, math.prod(neurons.shape)),
-    ).widened(unit, slack if mode == "current" else 0.0, slack)
+    ).widened(unit, u_slack, v_slack)
     limit = STATE_LIMIT - 1
     proven = bounds.reach <= limit
     if not proven:
-        bounds = _seen(neurons, states, bias if mode == "current" else None)
+        bounds = _seen(neurons, states, "v" if mode == "current" else "x", bias)
     return [
         Range(neurons.name, register, low, high, -limit, limit, proven)
         for register, low, high in (
@@ -166,15 +173,14 @@ def certify(
 
 
 def _seen(
-    neurons: Neurons, states: Mapping[str, FloatArray], bias: NDArray[np.int64] | None
+    neurons: Neurons, states: Mapping[str, FloatArray], drive: str, bias: NDArray[np.int64]
 ) -> Bounds:
     """Extremes of the reference run on the calibration data, in chip units.
 
-    `bias` is what v adds to u where u is the membrane, None where v is.
+    `drive` names the state that u holds; u lacks the bias, which v adds.
     """
     unit = neurons.unit.reshape(-1)
     unit = unit if unit.size == 1 else unit.reshape(neurons.shape)
-    v, x = states["v"] * unit, states["x"] * unit
-    if bias is not None:
-        x = v - (bias if bias.size == 1 else bias.reshape(neurons.shape))
-    return Bounds(float(x.min()), float(x.max()), float(v.min()), float(v.max()))
+    u = states[drive] * unit - (bias if bias.size == 1 else bias.reshape(neurons.shape))
+    v = states["v"] * unit
+    return Bounds(float(u.min()), float(u.max()), float(v.min()), float(v.max()))

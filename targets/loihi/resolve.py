@@ -50,7 +50,6 @@ def _resolution(
     difference: Difference, semantics: Semantics
 ) -> tuple[Literal["exact", "approximate"], str] | tuple[()] | None:
     """(how, text), nothing to say, or None if it cannot be lowered."""
-    subtract = semantics.reset == "subtract"
     match difference.field:
         case "reset" if semantics.reset == "none":
             return "exact", "no reset: the current register is the membrane, v has no memory"
@@ -60,10 +59,12 @@ def _resolution(
                 "delayed subtraction: the current register is the membrane, a self-synapse of "
                 "weight -threshold supplies the reset one step later",
             )
-        case "reset_timing" if not subtract:
-            return "exact", "resetting to zero now or at the next step gives the same spikes"
-        case "reset_timing" if semantics.reset_timing == "delayed":
+        case "reset_timing" if semantics.reset == "none":
             return ()
+        case "reset_timing" if semantics.reset_timing == "delayed":
+            if semantics.reset == "subtract":
+                return ()
+            return "exact", "resetting to zero now or at the next step gives the same spikes"
         case "edge_delay" if semantics.edge_delay == 0:
             return (
                 "exact",

@@ -125,8 +125,8 @@ def bad_files(folder: Path) -> None:
     nir.write(str(folder / "nan.nir"), graph(weight))
     nir.write(str(folder / "bare.nir"), graph(metadata=False))
     unsupported = graph()
-    unsupported.nodes["lif"] = nir.CubaLIF(*(np.ones(4) for _ in range(5)), w_in=np.ones(4))
-    nir.write(str(folder / "cuba.nir"), unsupported)
+    unsupported.nodes["lif"] = nir.Threshold(np.ones(4))
+    nir.write(str(folder / "threshold.nir"), unsupported)
     np.save(folder / "shape.npy", np.zeros((20, 12, 7), np.uint8))
     np.save(folder / "dtype.npy", np.full((20, 12, 6), "a"))
     np.save(folder / "analog.npy", np.full((20, 12, 6), 0.5))
@@ -147,7 +147,7 @@ BAD = {
     "not HDF5": (compiling("text.nir"), "not a complete HDF5 file"),
     "NaN weight": (compiling("nan.nir"), "not finite"),
     "no semantics": (compiling("bare.nir"), "--dt"),
-    "unsupported neuron": (compiling("cuba.nir"), "CubaLIF"),
+    "unsupported neuron": (compiling("threshold.nir"), "nir.Threshold is not supported"),
     "missing calibration": (compiling(calibration="no.npy"), "no such file"),
     "wrong input shape": (compiling(calibration="shape.npy"), "expected (samples, steps, 6)"),
     "wrong dtype": (compiling(calibration="dtype.npy"), "not numeric"),
