@@ -24,6 +24,7 @@ from neurodeploy.frontends.nir_nodes import (
     real_array,
     shape_of,
 )
+from neurodeploy.frontends.nir_subgraphs import inlined
 from neurodeploy.linear import (
     FloatArray,
     LinearMap,
@@ -78,7 +79,7 @@ def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
     SemanticsError
         A neuron without semantics, and none given.
     """
-    return _Loader(graph, semantics).network()
+    return _Loader(inlined(graph), semantics).network()
 
 
 class _Loader:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from neurodeploy import api
+from neurodeploy.errors import FileError
 from neurodeploy.reference import simulate
 from neurodeploy.semantics import Semantics
 
@@ -48,8 +49,6 @@ def test_another_reset_gives_other_spikes() -> None:
     assert np.count_nonzero(found != stored.reshape(found.shape)) == 46
 
 
-def test_a_network_of_networks_is_refused() -> None:
-    from neurodeploy.errors import NeurodeployError
-
-    with pytest.raises(NeurodeployError):
+def test_a_subgraph_with_a_dangling_edge_is_refused_by_name() -> None:
+    with pytest.raises(FileError, match="'lif' which does not exist"):
         api.load(FOLDER / f"{NETWORK}_subgraph.nir", Semantics())
