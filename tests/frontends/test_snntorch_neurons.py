@@ -455,6 +455,16 @@ def test_lapicque_is_an_rc_circuit_with_its_own_time_step(kind: str) -> None:
     assert ((1 - step / node.tau).astype(np.float32) == decay.numpy()).all()
 
 
+def test_lapicque_gain_is_the_float32_nearest_to_snntorchs_factors() -> None:
+    neuron = snn.Lapicque(R=5.1, C=7.3, time_step=0.01, init_hidden=True)
+    neuron.C = neuron.C * (1 + torch.rand(1000))
+    node = from_snntorch(neuron, torch.rand(1, 1000)).nodes["lapicque"]
+    resistance, step = float(neuron.R), float(neuron.time_step)
+    rate = (1 / (neuron.R * neuron.C)).numpy().astype(np.float64)
+    found = (node.r * step / node.tau).astype(np.float32)
+    np.testing.assert_array_equal(found, (resistance * rate * step).astype(np.float32))
+
+
 def test_lapicque_neurons_of_one_graph_keep_their_time_steps() -> None:
     net = nn.Sequential(
         layer(""),
