@@ -1,25 +1,21 @@
-"""NIR nodes from torch layers and snnTorch neurons."""
+"""NIR nodes from torch layers."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import nir
 import numpy as np
-import snntorch as snn
 import torch
 from numpy.typing import NDArray
+from snntorch._neurons import rleaky, rsynaptic
 from torch import nn
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_values import Layer, Shape
-from neurodeploy.semantics import Reset, ResetTiming, Semantics
 
 Array = NDArray[Any]
-
-_RESETS: dict[str, Reset] = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
-_STORED_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 
 
 def check_finite(module: nn.Module) -> None:
@@ -52,11 +48,15 @@ def layer_node(layer: Layer, parts: dict[str, nn.Module]) -> nir.NIRNode:
     module = parts[layer.path]
     if isinstance(module, nn.AvgPool2d):
         return _pool(layer, in_shape, module)
-    weight, bias = _weights(cast(nn.Linear, module), layer.path)
+    weight, bias = _weights(module, layer.path)
     for path in layer.norms:
-        weight, bias = _fold(weight, bias, cast(nn.BatchNorm2d, parts[path]), path)
+        weight, bias = _fold(weight, bias, parts[path], path)
     if isinstance(module, nn.Conv2d):
-        return _conv(layer, in_shape, module, weight, bias)
+        return _conv(module, layer.path, in_shape, layer.shape, weight, bias)
+    return _linear(weight, bias)
+
+
+def _linear(weight: Array, bias: Array | None) -> nir.NIRNode:
     return nir.Linear(weight=weight) if bias is None else nir.Affine(weight=weight, bias=bias)
 
 
@@ -70,7 +70,7 @@ def _array(tensor: torch.Tensor, name: str, path: str) -> Array:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _weights(module: nn.Linear, path: str) -> tuple[Array, Array | None]:
+def _weights(module: Any, path: str) -> tuple[Array, Array | None]:
     """Weight and bias of a Linear or Conv2d."""
     if "weight" not in module._parameters:
         raise ModelError(
@@ -86,7 +86,7 @@ def _weights(module: nn.Linear, path: str) -> tuple[Array, Array | None]:
 
 
 def _fold(
-    weight: Array, bias: Array | None, norm: nn.BatchNorm2d, path: str
+    weight: Array, bias: Array | None, norm: Any, path: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Fold a batch norm in evaluation mode into the layer before it, in float64.
 
@@ -117,13 +117,16 @@ def _fold(
 
 
 def _conv(
-    layer: Layer, in_shape: Shape, module: nn.Conv2d, weight: Array, bias: Array | None
+    module: nn.Conv2d,
+    path: str,
+    in_shape: Shape,
+    out_shape: Shape,
+    weight: Array,
+    bias: Array | None,
 ) -> nir.Conv2d:
     """NIR's Conv2d, typed here: NIR infers groups and non-square kernels wrongly."""
     if module.padding_mode != "zeros":
-        raise ModelError(
-            f"padding_mode is {module.padding_mode!r}", node=layer.path, hint="Use 'zeros'."
-        )
+        raise ModelError(f"padding_mode is {module.padding_mode!r}", node=path, hint="Use 'zeros'.")
     node = nir.Conv2d(
         input_shape=in_shape[1:],
         weight=weight,
@@ -133,7 +136,7 @@ def _conv(
         groups=module.groups,
         bias=np.zeros(len(weight), weight.dtype) if bias is None else bias,
     )
-    return _typed(node, in_shape, layer.shape)
+    return _typed(node, in_shape, out_shape)
 
 
 def _pool(layer: Layer, in_shape: Shape, module: nn.AvgPool2d) -> nir.AvgPool2d:
@@ -165,104 +168,28 @@ def _typed(node: nir.NIRNode, in_shape: Shape, out_shape: Shape) -> Any:
     return node
 
 
-def neuron_node(module: snn.Leaky, shape: Shape, dt: float, path: str) -> nir.NIRNode:
-    r"""The NIR neuron of a Leaky, parameters in float64 and of the population's shape.
+def recurrent_node(module: Any, shape: Shape, path: str) -> nir.NIRNode:
+    """The NIR node of the weights from a population of `shape` to itself.
 
-    With forward Euler, :math:`v \leftarrow (1 - dt/\tau) v + (dt/\tau) r x`, snnTorch's
-    :math:`v \leftarrow \beta v + x` is :math:`\tau = dt / (1 - \beta)`, :math:`r = \tau / dt`.
-    With :math:`\beta = 1` everywhere it is NIR's IF with :math:`r = 1/dt`.  In float64 the float32
-    :math:`\beta` comes back bit for bit, which is checked (below 1e-8 it may not).
+    `module` is what an RLeaky or RSynaptic at `path` has as `recurrent`.  Its bias acts from the
+    first step on, before any spike: snnTorch adds `recurrent(0)` there.
     """
-    _check_plain(module, path)
-    beta = np.clip(_parameter(module.beta, "beta", shape, path), 0, 1)
-    threshold = _parameter(module.threshold, "threshold", shape, path)
-    if np.any(threshold <= 0):
+    inner = f"{path}.recurrent".lstrip(".")
+    if type(module) in (rleaky.RecurrentOneToOne, rsynaptic.RecurrentOneToOne):
+        return nir.Scale(neuron_array(module.V, "V", shape, path))
+    if type(module) is nn.Conv2d and len(shape) == 3:
+        return _conv(module, inner, shape, shape, *_weights(module, inner))
+    if type(module) is not nn.Linear or len(shape) != 1:
         raise ModelError(
-            f"{np.count_nonzero(threshold <= 0)} of {threshold.size} thresholds are not positive, "
-            f"the lowest is {threshold.min():g}",
-            node=path,
-            hint="Bound the threshold from below in training.",
+            f"{type(module).__name__} from neurons of shape {shape} to themselves is not supported",
+            node=inner,
+            hint="Use linear_features after nn.Linear, conv2d_channels after nn.Conv2d, or "
+            "all_to_all=False.",
         )
-    reset = np.zeros(shape)
-    if np.all(beta == 1):
-        return nir.IF(r=np.full(shape, 1 / dt), v_threshold=threshold, v_reset=reset)
-    if np.any(beta == 1):
-        raise ModelError(
-            f"beta is 1 (after clamping) for {np.count_nonzero(beta == 1)} of {beta.size} neurons; "
-            "NIR has no time constant for it",
-            node=path,
-            hint="Clip beta below 1, or put these neurons into a population of their own.",
-        )
-    tau = dt / (1 - beta)
-    lost = (1 - dt / tau).astype(np.float32) != beta
-    if np.any(lost):
-        raise ModelError(
-            f"beta is {beta[lost].max():g} or less for {np.count_nonzero(lost)} neurons, too "
-            "close to zero to be said by a time constant",
-            node=path,
-            hint="Set these betas to zero.",
-        )
-    return nir.LIF(
-        tau=tau, r=tau / dt, v_leak=np.zeros(shape), v_threshold=threshold, v_reset=reset
-    )
+    return _linear(*_weights(module, inner))
 
 
-def graded_factor(module: snn.Leaky, shape: Shape, path: str) -> Array | None:
-    """What a spike is multiplied with (float64, the population's shape); None where it is 1."""
-    factor = _parameter(module.graded_spikes_factor, "graded_spikes_factor", shape, path)
-    if np.any(factor == 0):
-        raise ModelError("graded_spikes_factor is zero", node=path, hint="Remove these neurons.")
-    return None if np.all(factor == 1) else factor
-
-
-def semantics(module: snn.Leaky, dt: float, path: str) -> Semantics:
-    """What the module computes, read from its bound update function.
-
-    `reset_mechanism` and a loaded state_dict do not change the update of an existing module; with
-    `reset_delay=False` they do change the reset after the spike, so the two must then agree.
-    """
-    update = module.state_function
-    owner: Any = getattr(update, "__self__", None)
-    name = getattr(update, "__name__", "")
-    if name not in _RESETS or owner is not module:
-        raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
-    reset = _RESETS[name]
-    timing: ResetTiming = "immediate"
-    if not module.reset_delay:
-        stored = _STORED_RESETS[int(module.reset_mechanism_val)]
-        if stored != reset:
-            raise ModelError(
-                f"it was built with reset_mechanism={reset!r} and later set to {stored!r}, of "
-                "which snnTorch computes a mixture",
-                node=path,
-                hint=f"Build it with reset_mechanism={stored!r}.",
-            )
-        timing = "held" if reset == "subtract" else "immediate"
-    elif reset != "none":
-        timing = "delayed"
-    return Semantics(dt=dt, reset=reset, reset_timing=timing, rounding="float32")
-
-
-def _check_plain(module: snn.Leaky, path: str) -> None:
-    reason = None
-    if module.inhibition:
-        reason = "inhibition=True"
-    elif module.state_quant:
-        reason = "state_quant"
-    elif not _is_step(module.spike_grad):
-        reason = "a spike_grad whose forward is not a step at zero"
-    if reason is not None:
-        raise ModelError(f"{reason} is not supported", node=path, hint="Remove it.")
-
-
-def _is_step(spike_grad: Any) -> bool:
-    """Whether a surrogate's forward is 1 above zero and 0 else, probed at a few values."""
-    tiny = torch.finfo(torch.float32).tiny
-    probe = torch.tensor([-1e30, -1.0, -tiny, -0.0, 0.0, tiny, 1e-3, 1.0, 1e30])
-    return torch.equal(spike_grad(probe).detach().cpu(), (probe > 0).float())
-
-
-def _parameter(tensor: torch.Tensor, name: str, shape: Shape, path: str) -> NDArray[np.float64]:
+def neuron_array(tensor: torch.Tensor, name: str, shape: Shape, path: str) -> NDArray[np.float64]:
     """A neuron parameter as snnTorch computes with it: rounded to float32, of the given shape."""
     if tensor.is_floating_point() and tensor.dtype != torch.float32 and tensor.dim():
         raise ModelError(

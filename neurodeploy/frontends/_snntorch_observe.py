@@ -14,11 +14,11 @@ from neurodeploy.frontends._snntorch_run import Stepper, guarded, preserved, sta
 from neurodeploy.frontends._snntorch_trace import LEAVES, StateRestartError, Tracer
 from neurodeploy.frontends._snntorch_values import (
     Layer,
-    Membrane,
     Operand,
     Shape,
     Source,
     Spikes,
+    State,
     StateArgument,
     Value,
     flat,
@@ -36,13 +36,13 @@ class Observation:
     Attributes
     ----------
     parts: the modules by their path.
-    shapes: population shape of every Leaky, in the order in which they run.
+    shapes: population shape of every neuron module, in the order in which they run.
     currents: what drives it.
     readouts: the neurons whose spikes, or else membrane potential, are returned.
     input_shape: shape of one step's input.
     loop: whether forward holds the time loop.
     time_axis: axis of forward's input that is time; None where each step gets all of it.
-    arguments: the arguments of forward that take membrane potentials, and the neurons' paths.
+    arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
     """
 
     parts: dict[str, nn.Module]
@@ -59,7 +59,7 @@ def observe(module: nn.Module, sample: torch.Tensor) -> Observation:
     """Run the module on the sample and find the step that it repeats.
 
     Arguments of forward that default to None are first left alone; where neurons then restart in
-    every call, they are taken for initial membrane potentials.
+    every call, they are taken for initial states.
 
     Raises
     ------
@@ -127,10 +127,12 @@ def _second_step(
 
 def _check_called(tracer: Tracer, arguments: list[str]) -> None:
     if not tracer.currents:
-        raise ModelError("forward calls no snn.Leaky", node=tracer.where, hint="Add a population.")
+        raise ModelError(
+            "forward calls no snnTorch neuron", node=tracer.where, hint="Add a population."
+        )
     if lost := set(arguments) - set(tracer.owners):
         raise ModelError(
-            f"forward's argument {min(lost)!r} is not a membrane potential",
+            f"forward's argument {min(lost)!r} is not the state of a neuron",
             node=tracer.where,
             hint="Give it a default; only the input and states can be passed.",
         )
@@ -186,8 +188,8 @@ def _check_periodic(tracer: Tracer) -> None:
                     "is called twice within one step, takes the sample in another order, or is "
                     "part of a recurrent connection",
                     node=tracer.node(path),
-                    hint="Use one snn.Leaky per population; recurrence is not supported in this "
-                    "version.",
+                    hint="Use one neuron module per population, and snn.RLeaky or snn.RSynaptic "
+                    "for recurrence.",
                 )
         if len(calls) != steps:
             raise ModelError(
@@ -206,7 +208,7 @@ def _check_periodic(tracer: Tracer) -> None:
 def _readouts(values: list[Value], currents: dict[str, Operand]) -> dict[str, Readout]:
     """Neurons that are read: those that return spikes, and last ones that return only membranes."""
     for value in values:
-        if not isinstance(value, (Spikes, Membrane)):
+        if not isinstance(value, (Spikes, State)):
             raise ModelError(
                 "forward returns something other than spikes or a membrane potential",
                 node=value.path if isinstance(value, Layer) else None,
@@ -223,7 +225,7 @@ def _readouts(values: list[Value], currents: dict[str, Operand]) -> dict[str, Re
     for value in values:
         if isinstance(value, Spikes):
             readouts[value.path] = "spikes"
-        elif isinstance(value, Membrane) and value.path not in drivers:
+        elif isinstance(value, State) and value.name == "mem" and value.path not in drivers:
             readouts.setdefault(value.path, "membrane")
     if not readouts:
         raise ModelError(

@@ -43,12 +43,11 @@ _HINTS = {
     "MaxPool2d": "Use nn.AvgPool2d.",
     "relu": "Use snn.Leaky.",
     "ReLU": "Use snn.Leaky.",
-    "Synaptic": "Use snn.Leaky.",
-    "RLeaky": "Use snn.Leaky; recurrence is not supported in this version.",
 }
 _SUPPORTED = (
-    "Supported are Linear, Conv2d, AvgPool2d, Flatten, BatchNorm1d/2d, Dropout, Identity and "
-    "snn.Leaky, sums of branches, flattening, and stacking of outputs; do the rest outside."
+    "Supported are Linear, Conv2d, AvgPool2d, Flatten, BatchNorm1d/2d, Dropout, Identity, the "
+    "neurons Leaky, Synaptic, Lapicque, RLeaky and RSynaptic, sums of branches, flattening, and "
+    "stacking of outputs; do the rest outside."
 )
 
 

@@ -7,13 +7,13 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-import snntorch as snn
 import torch
 from torch import nn
 
 from neurodeploy.errors import ModelError, NeurodeployError
+from neurodeploy.frontends._snntorch_classes import states
 
 _CONTAINERS = (dict, list, set, OrderedDict)
 
@@ -61,10 +61,10 @@ def preserved(module: nn.Module) -> Iterator[None]:
 
 
 def rest(module: nn.Module) -> None:
-    """Give every Leaky the state of one that was never called."""
+    """Give every neuron the state of one that was never called."""
     for part in module.modules():
-        if isinstance(part, snn.Leaky):
-            part.mem = torch.zeros(0, device=part.mem.device)
+        for name in states(part):
+            setattr(part, name, torch.zeros(0, device=getattr(part, name).device))
 
 
 def state_arguments(module: nn.Module) -> tuple[list[str], list[str]]:
@@ -93,12 +93,12 @@ def guarded(where: Callable[[], str]) -> Iterator[None]:
 class Stepper:
     """Calls `forward` once per time step; to be used within `preserved`.
 
-    A membrane argument starts as an empty tensor, which snnTorch takes for zeros, and is then the
-    state of the Leaky that owns it.
+    A state argument starts as an empty tensor, which snnTorch takes for zeros, and is then the
+    state that owns it.
 
     Attributes
     ----------
-    states: the membrane arguments of the next call, by name.
+    states: the state arguments of the next call, by name.
     """
 
     def __init__(self, module: nn.Module, arguments: Iterable[str], device: torch.device) -> None:
@@ -110,6 +110,6 @@ class Stepper:
         return self.module(x, **self.states)
 
     def advance(self, owners: Mapping[str, str]) -> None:
-        """Hand on the states; `owners` has the path of a Leaky for each argument."""
+        """Hand on the states; `owners` has the path of a state for each argument."""
         for name, path in owners.items():
-            self.states[name] = cast(torch.Tensor, self.module.get_submodule(path).mem)
+            self.states[name] = self.module.get_buffer(path)

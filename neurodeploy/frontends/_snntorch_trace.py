@@ -11,23 +11,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import snntorch as snn
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends import _snntorch_ops as ops
+from neurodeploy.frontends._snntorch_classes import NEURONS, TERMS, refusal, states
 from neurodeploy.frontends._snntorch_values import (
     Kind,
     Layer,
-    Membrane,
     Operand,
     Rearranged,
     Record,
     Shape,
     Source,
     Spikes,
+    State,
     StateArgument,
     Sum,
     Value,
@@ -39,7 +39,7 @@ _LAYERS: dict[type, Kind] = {nn.Linear: "linear", nn.Conv2d: "conv2d", nn.AvgPoo
 _DIMENSIONS: dict[Kind, int] = {"linear": 2, "conv2d": 4, "avgpool2d": 4}
 _NORMS: dict[type, Kind] = {nn.BatchNorm1d: "linear", nn.BatchNorm2d: "conv2d"}
 _BYPASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)
-LEAVES = (*_LAYERS, *_NORMS, *_BYPASSED, nn.Flatten, snn.Leaky)
+LEAVES = (*_LAYERS, *_NORMS, *_BYPASSED, nn.Flatten, *NEURONS)
 _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -53,9 +53,9 @@ class Tracer(TorchFunctionMode):
     Attributes
     ----------
     parts: the modules by their path.
-    currents: for every Leaky, in order of the first call, what drove it in each of its calls.
+    currents: for every neuron module, in order of the first call, what drove it in each call.
     shapes: its population shape.
-    owners: the Leaky that each membrane argument of forward goes to.
+    owners: the path of the state that each state argument of forward is (`lif1.mem`).
     """
 
     def __init__(self, module: nn.Module, sample: torch.Tensor) -> None:
@@ -67,7 +67,7 @@ class Tracer(TorchFunctionMode):
         self._values: dict[int, tuple[torch.Tensor, Value]] = {}
         self._root = type(module).__name__
         self._stack: list[str] = []
-        self._entered: Operand | None = None  # what drives the layer that is running
+        self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
         self._samples: list[torch.Tensor] = []
         self.track(sample, Source(tuple(sample.shape[1:])))
         for path, part in self.parts.items():
@@ -105,9 +105,15 @@ class Tracer(TorchFunctionMode):
 
     def _enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._stack.append(path)
+        if self._entered is not None:
+            return  # a part of the layer that is running: recurrent weights
         library = next(c for c in type(module).__mro__ if _is_library(c))
         if library in _OPENED:
             return
+        if (refused := refusal(module)) is not None:
+            raise self._refuse(
+                f"{type(module).__name__} is not supported: {refused.reason}", refused.hint
+            )
         if type(module) is not library or library not in LEAVES:
             name = type(module).__name__
             what = name if type(module) is library else f"{name}, a subclass of {library.__name__},"
@@ -117,20 +123,22 @@ class Tracer(TorchFunctionMode):
                 "is put into training mode by forward", "Leave the mode to the caller."
             )
         operand = self._operand(_first(args, kwargs))
-        if isinstance(module, snn.Leaky):
-            self._check_state(path, module, args[1] if len(args) > 1 else kwargs.get("mem"))
-        self._entered = operand
+        names = states(module)
+        passed = {**dict(zip(names, args[1:], strict=False)), **kwargs}
+        for name in names:
+            self._check_state(path, name, getattr(module, name), passed.get(name))
+        self._entered = path, operand
 
     def _leave(self, path: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if self._entered is not None:
-            self._leaf(path, module, _first(args, kwargs), self._entered, output)
+        if self._entered is not None and self._entered[0] == path:
+            self._leaf(path, module, _first(args, kwargs), self._entered[1], output)
             self._entered = None
         self._stack.pop()
 
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
-        if isinstance(module, snn.Leaky):
+        if isinstance(module, NEURONS):
             self._fired(path, module, operand, output)
         elif isinstance(module, _BYPASSED):
             self.track(output, operand)
@@ -158,9 +166,13 @@ class Tracer(TorchFunctionMode):
         value = self.value(x)
         if isinstance(value, (Source, Spikes, Layer, Sum)):
             return value
+        if isinstance(value, State):
+            raise self._refuse(
+                f"its input is a {TERMS[value.name]}, not spikes",
+                "Neurons send spikes forward, step by step.",
+            )
         reason = {
             type(None): "does not come from the sample (a constant, or a recurrent connection)",
-            Membrane: "is a membrane potential, not spikes",
             Record: "is several values stacked or concatenated",
             Rearranged: "is a rearranged or partial view of the sample",
             StateArgument: "is an argument of forward other than the first",
@@ -178,46 +190,53 @@ class Tracer(TorchFunctionMode):
 
     # Neurons
 
-    def _check_state(self, path: str, module: snn.Leaky, mem: torch.Tensor | None) -> None:
+    def _check_state(self, path: str, name: str, kept: torch.Tensor, passed: Any) -> None:
+        """Check that a neuron starts from zeros and then goes on from its own last state."""
         step = len(self.currents.get(path, ()))
-        state = module.mem if mem is None else mem
+        state = kept if passed is None else passed
         value = self.value(state)
-        if step and value == Membrane(path, step - 1):
+        if step and value == self._state(path, name, step - 1):
             return
+        target = f"{path}.{name}".lstrip(".")
         if isinstance(value, StateArgument) and not step:
-            if self.owners.setdefault(value.name, path) == path:
+            if self.owners.setdefault(value.name, target) == target:
                 return
             raise self._refuse(
                 f"takes {value.name}, which belongs to {self.owners[value.name]}",
-                "Give every neuron a state of its own.",
+                "Give every state an argument of its own.",
             )
         zeros = value is None and not bool(state.any())
         if zeros and not step:
             return
         if zeros:
             raise StateRestartError(
-                "its membrane potential is set to zero between two steps",
+                f"its {TERMS[name]} is set to zero between two steps",
                 node=self.node(path),
                 hint="Where forward holds the time loop, give a sample with two or more steps; "
                 "where it is one step, keep the state in the neuron or take it as an argument.",
             )
         raise self._refuse(
-            "its membrane potential is neither zero at the start nor its own of the step before",
+            f"its {TERMS[name]} is neither zero at the start nor its own of the step before",
             "Start from zeros, and hand every neuron's state back to it unchanged.",
         )
 
-    def _fired(self, path: str, module: snn.Leaky, operand: Operand, output: Any) -> None:
+    def _state(self, path: str, name: str, step: int) -> Value:
+        """The value of a neuron's state tensor after a call."""
+        return Spikes(self.shapes[path], path, step) if name == "spk" else State(path, step, name)
+
+    def _fired(self, path: str, module: nn.Module, operand: Operand, output: Any) -> None:
         spikes = output[0] if isinstance(output, tuple) else output
         if tuple(spikes.shape[1:]) != operand.shape:
             raise self._refuse(
-                f"beta or threshold broadcast its input of shape {operand.shape} to "
+                f"a parameter broadcast its input of shape {operand.shape} to "
                 f"{tuple(spikes.shape[1:])}",
                 "Give them the population's shape.",
             )
         calls = self.currents.setdefault(path, [])
         self.shapes[path] = operand.shape
         self.track(spikes, Spikes(operand.shape, path, len(calls)))
-        self.track(module.mem, Membrane(path, len(calls)))
+        for name in states(module):
+            self.track(getattr(module, name), self._state(path, name, len(calls)))
         calls.append(operand)
 
     # Operations outside the layers
@@ -267,7 +286,7 @@ class Tracer(TorchFunctionMode):
             raise self._refuse(
                 "a constant or a recurrent value is added",
                 "Put constants into a layer's bias, and return spikes instead of summing them over "
-                "time; recurrence is not supported in this version.",
+                "time; recurrence is what snn.RLeaky and snn.RSynaptic do.",
             )
         summands = tuple(term for value in values for term in terms(value))
         if len(set(summands)) < len(summands):
@@ -301,7 +320,7 @@ class Tracer(TorchFunctionMode):
 
     def _recorded(self, op: str, parts: list[torch.Tensor]) -> Record:
         items = [item for part in parts for item in flat(self.value(part) or Rearranged())]
-        if not all(isinstance(item, (Spikes, Membrane, Layer)) for item in items):
+        if not all(isinstance(item, (Spikes, State, Layer)) for item in items):
             raise self._refuse(
                 f"{op} joins something other than outputs of neurons",
                 "Stack the spikes of all steps, and return them.",

@@ -52,16 +52,20 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Membrane:
-    """Membrane potential of the neurons at `path` after their call number `step`."""
+class State:
+    """State tensor `name` of the neurons at `path` after their call number `step`.
+
+    `mem` is the membrane potential, `syn` the synaptic current; the spikes are `Spikes`.
+    """
 
     path: str
     step: int
+    name: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """Spikes or membrane potentials put together; may be returned, not computed with."""
+    """Spikes or states put together; may be returned, not computed with."""
 
     items: tuple[Value, ...]
 
@@ -73,14 +77,14 @@ class Rearranged:
 
 @dataclass(frozen=True)
 class StateArgument:
-    """The initial membrane potential that `forward` takes as its argument `name`."""
+    """The initial state that `forward` takes as its argument `name`."""
 
     name: str
 
 
 Term: TypeAlias = "Source | Spikes | Layer"
 Operand: TypeAlias = "Term | Sum"
-Value: TypeAlias = "Operand | Membrane | Record | Rearranged | StateArgument"
+Value: TypeAlias = "Operand | State | Record | Rearranged | StateArgument"
 
 
 def terms(value: Operand) -> tuple[Term, ...]:

@@ -2,7 +2,7 @@
 
 The module is run once on a sample, and what feeds what is read off the tensors: no symbolic
 tracing, so ordinary Python in `forward` is fine.  Equations and traps of snnTorch 1.0.0 are in
-`snntorch._neurons.leaky` and `snntorch._neurons.neurons`.
+`snntorch._neurons`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
-from neurodeploy.frontends._snntorch_nodes import (
-    check_finite,
-    graded_factor,
-    layer_node,
-    neuron_node,
-    semantics,
-)
+from neurodeploy.frontends._snntorch_classes import NEURONS, RECURRENT
+from neurodeploy.frontends._snntorch_neurons import graded_factor, neuron_node, semantics
+from neurodeploy.frontends._snntorch_nodes import check_finite, layer_node, recurrent_node
 from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
 from neurodeploy.frontends._snntorch_run import Stepper, device_of, guarded, preserved
 from neurodeploy.frontends._snntorch_values import (
@@ -49,8 +45,9 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     """Convert a trained snnTorch module to a NIR graph, exactly.
 
     Supported: `Linear`, `Conv2d`, `AvgPool2d`, `Flatten`, `BatchNorm1d/2d` (running statistics,
-    folded), `Dropout`, `Dropout2d`, `Identity`, `snntorch.Leaky`, sums of branches, and time loops
-    in `forward`.  The module is left as it was.
+    folded), `Dropout`, `Dropout2d`, `Identity`, the neurons `Leaky`, `Synaptic`, `Lapicque`,
+    `RLeaky` and `RSynaptic`, sums of branches, and time loops in `forward`.  The module is left as
+    it was.
 
     Parameters
     ----------
@@ -60,14 +57,16 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
         What `forward` takes, batch axis included: one step's input (B, ...), or, where `forward`
         holds the time loop, what that loop takes, of two or more steps.  Its values do not matter.
     dt:
-        Length of a time step in seconds; it relates NIR's time constants to beta.
+        Length of a time step in seconds; it relates NIR's time constants to alpha and beta.
+        `Lapicque` has its own `time_step`, and its input gain may differ in the last float32 bit.
 
     Returns
     -------
     nir.NIRGraph
         Nodes named after module paths; weights float32 (float64 where a batch norm is folded in),
         neuron parameters float64 of the population's shape, shapes without batch and time.  Every
-        neuron carries its `Semantics` in its metadata.
+        neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
+        `<neuron>.recurrent` between the neuron and itself; what they carry arrives one step later.
 
     Raises
     ------
@@ -183,6 +182,10 @@ class _Builder:
         factor = graded_factor(module, shape, path)
         if factor is not None:
             self.spikes[path] = self._add(f"{name}.graded", nir.Scale(factor), [name])
+        if isinstance(module, RECURRENT):
+            weights = recurrent_node(module.recurrent, shape, path)
+            loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
+            self.edges.add((loop, name))
 
     def _output(self, path: str, readout: Readout) -> None:
         source = self.spikes[path] if readout == "spikes" else self.neurons[path]
@@ -224,7 +227,7 @@ def reference_spikes(
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
     nodes = _neuron_nodes(graph)
     parts = dict(module.named_modules())
-    if not isinstance(forward, dict) or not all(type(parts.get(p)) is snn.Leaky for p in nodes):
+    if not isinstance(forward, dict) or not all(type(parts.get(p)) in NEURONS for p in nodes):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
@@ -257,7 +260,7 @@ def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
     entries = {
         name: from_metadata(node.metadata, node=name)
         for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF))
+        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF))
     }
     return {str(entry.get("module")): name for name, entry in entries.items() if entry}
 

@@ -161,9 +161,8 @@ class OneStateForTwo(Custom):
 
 MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "relu": (lambda: after_linear(hidden(), nn.ReLU()), "2", "ReLU is not supported"),
-    "synaptic": (lambda: after_linear(snn.Synaptic(0.9, 0.8, init_hidden=True)), "1", "Synaptic"),
     "subclass": (lambda: nn.Sequential(MyLinear(6, 4), hidden()), "0", "a subclass of Linear"),
-    "no neuron": (lambda: after_linear(), "Sequential", "calls no snn.Leaky"),
+    "no neuron": (lambda: after_linear(), "Sequential", "calls no snnTorch neuron"),
     "linear last": (lambda: after_linear(hidden(), nn.Linear(4, 2)), "2", "other than spikes"),
     "tuple": (lambda: after_linear(snn.Leaky(0.9), nn.Linear(4, 2)), "2", "gets a tuple"),
     "norm first": (lambda: nn.Sequential(nn.BatchNorm1d(6), hidden()), "0", "does not follow"),

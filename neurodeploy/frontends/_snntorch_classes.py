@@ -1,0 +1,83 @@
+"""Which neuron classes of snnTorch are supported, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import snntorch as snn
+from torch import nn
+
+# The state tensors of a class in the order in which its forward takes them after the input.
+STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
+    snn.Leaky: ("mem",),
+    snn.Synaptic: ("syn", "mem"),
+    snn.Lapicque: ("mem",),
+    snn.RLeaky: ("spk", "mem"),
+    snn.RSynaptic: ("spk", "syn", "mem"),
+}
+NEURONS = tuple(STATES)
+WITH_CURRENT = (snn.Synaptic, snn.RSynaptic)
+RECURRENT = (snn.RLeaky, snn.RSynaptic)
+TERMS = {"mem": "membrane potential", "syn": "synaptic current", "spk": "last output"}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something has no exact form, and what to use instead."""
+
+    reason: str
+    hint: str
+
+
+_PARALLEL = "Train with snn.Leaky, which computes step by step, or copy the weights to one."
+
+_REFUSED: Mapping[str, Refusal] = {
+    "Alpha": Refusal(
+        "its membrane potential is a difference of two currents, which no NIR neuron has",
+        "Use snn.Synaptic, whose response to a spike also rises before it decays.",
+    ),
+    "SLSTM": Refusal(
+        "the gates of an LSTM multiply states, which no NIR node does", "Use snn.RSynaptic."
+    ),
+    "SConv2dLSTM": Refusal(
+        "the gates of an LSTM multiply states, which no NIR node does",
+        "Use snn.RSynaptic with conv2d_channels and kernel_size.",
+    ),
+    "LeakyParallel": Refusal(
+        "it holds the time loop, rectifies its membrane potential and has weights of its own",
+        _PARALLEL,
+    ),
+    "StateLeaky": Refusal(
+        "it computes all steps at once, with decay exp(beta - 1) in place of beta", _PARALLEL
+    ),
+    "LinearLeaky": Refusal(
+        "it computes all steps at once, with decay exp(beta - 1) in place of beta",
+        "Train with nn.Linear and snn.Leaky, which compute step by step.",
+    ),
+    "AssociativeLeaky": Refusal(
+        "its state is a matrix whose decay depends on the input, which no NIR neuron has",
+        "Use snn.Leaky or snn.RLeaky.",
+    ),
+    "DeltaLeaky": Refusal(
+        "it fires on the change of its membrane potential, which no NIR neuron does",
+        "Use snn.Leaky, or encode the input as changes outside the model.",
+    ),
+}
+_DELAYED_ONLY = Refusal(
+    "with reset_delay=False it does not reset in snnTorch 1.0.0, or fails",
+    "Use reset_delay=True, or snn.RLeaky.",
+)
+
+
+def refusal(module: nn.Module) -> Refusal | None:
+    """Why a neuron of snnTorch is refused; None where nothing is known against it."""
+    if isinstance(module, snn.RSynaptic) and not module.reset_delay:
+        return _DELAYED_ONLY
+    own = type(module).__module__.split(".")[0] == "snntorch"
+    return _REFUSED.get(type(module).__name__) if own else None
+
+
+def states(module: nn.Module) -> tuple[str, ...]:
+    """Names of a neuron's state tensors; none where the module is no supported neuron."""
+    return STATES.get(type(module), ())

@@ -1,0 +1,213 @@
+r"""NIR neurons and semantics from snnTorch neurons.
+
+With forward Euler, NIR's :math:`\tau \dot v = -v + r x` becomes
+:math:`v \leftarrow (1 - dt/\tau) v + (dt/\tau) r x`.  A float32 decay :math:`\beta` of snnTorch
+is said by :math:`\tau = dt / (1 - \beta)`, which in float64 gives it back bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+import snntorch as snn
+import torch
+from numpy.typing import NDArray
+
+from neurodeploy.errors import ModelError
+from neurodeploy.frontends._snntorch_classes import WITH_CURRENT
+from neurodeploy.frontends._snntorch_nodes import neuron_array
+from neurodeploy.frontends._snntorch_values import Shape
+from neurodeploy.semantics import Reset, ResetTiming, Semantics
+
+Array = NDArray[np.float64]
+
+_RESETS: dict[str, Reset] = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
+_STORED_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
+
+
+def neuron_node(module: Any, shape: Shape, dt: float, path: str) -> nir.NIRNode:
+    """The NIR neuron of an snnTorch neuron, parameters in float64 and of the population's shape.
+
+    Raises
+    ------
+    ModelError
+        An option or a parameter has no exact form in NIR.
+    """
+    _check_plain(module, path)
+    threshold = neuron_array(module.threshold, "threshold", shape, path)
+    if np.any(threshold <= 0):
+        raise ModelError(
+            f"{np.count_nonzero(threshold <= 0)} of {threshold.size} thresholds are not positive, "
+            f"the lowest is {threshold.min():g}",
+            node=path,
+            hint="Bound the threshold from below in training.",
+        )
+    if isinstance(module, snn.Lapicque):
+        return _lapicque(module, threshold, path)
+    beta = np.clip(neuron_array(module.beta, "beta", shape, path), 0, 1)
+    if isinstance(module, WITH_CURRENT):
+        alpha = np.clip(neuron_array(module.alpha, "alpha", shape, path), 0, 1)
+        return _cuba(alpha, beta, threshold, dt, path)
+    return _leaky(beta, threshold, dt, path)
+
+
+def _leaky(beta: Array, threshold: Array, dt: float, path: str) -> nir.NIRNode:
+    r"""LIF of :math:`v \leftarrow \beta v + x`, that is Leaky and RLeaky: :math:`r = \tau / dt`.
+
+    With :math:`\beta = 1` everywhere it is NIR's IF with :math:`r = 1/dt`.
+    """
+    zeros = np.zeros_like(beta)
+    if np.all(beta == 1):
+        return nir.IF(r=np.full_like(beta, 1 / dt), v_threshold=threshold, v_reset=zeros)
+    tau = _time_constant(beta, "beta", dt, path)
+    return nir.LIF(tau=tau, r=tau / dt, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy())
+
+
+def _cuba(alpha: Array, beta: Array, threshold: Array, dt: float, path: str) -> nir.CubaLIF:
+    r"""CubaLIF of :math:`i \leftarrow \alpha i + x, v \leftarrow \beta v + i` (Synaptic).
+
+    :math:`w_{in} = \tau_{syn} / dt` and :math:`r = \tau_{mem} / dt` make both gains one.
+    """
+    tau_syn = _time_constant(alpha, "alpha", dt, path)
+    tau_mem = _time_constant(beta, "beta", dt, path)
+    return nir.CubaLIF(
+        tau_syn=tau_syn,
+        tau_mem=tau_mem,
+        r=tau_mem / dt,
+        v_leak=np.zeros_like(beta),
+        v_threshold=threshold,
+        v_reset=np.zeros_like(beta),
+        w_in=tau_syn / dt,
+    )
+
+
+def _lapicque(module: Any, threshold: Array, path: str) -> nir.LIF:
+    r"""LIF of :math:`v \leftarrow R \frac{1}{RC} T x + (1 - \frac{T}{RC}) v`, T the `time_step`.
+
+    :math:`dt = T`, :math:`\tau = RC` and :math:`r = R`, corrected within their float32 rounding so
+    that the decay is snnTorch's bit for bit.  snnTorch multiplies the input by the three factors
+    one after the other, NIR by their product, so the last bit of the input may differ: random
+    networks spiked differently in 10 of 144 million entries.  `beta` does not act in snnTorch once
+    `C` or `R` is computed from it.
+    """
+    step = _time_step(module, path)
+    resistance, capacity = module.R.detach().cpu(), module.C.detach().cpu()
+    period = module.time_step.detach().cpu()
+    shape = threshold.shape
+    factor = neuron_array(resistance, "R", shape, path)
+    if np.any(factor <= 0) or np.any(neuron_array(capacity, "C", shape, path) <= 0):
+        raise ModelError("R or C is not positive", node=path, hint="Choose positive R and C.")
+    decay = neuron_array(1 - period / (resistance * capacity), "R or C", shape, path)
+    if np.any((decay < 0) | (decay >= 1)):
+        wrong = decay[(decay < 0) | (decay >= 1)]
+        raise ModelError(
+            f"1 - time_step / (R C) is {wrong.flat[0]:g} for {wrong.size} of {decay.size} neurons, "
+            "expected 0 or more and less than 1",
+            node=path,
+            hint="Choose R C of at least time_step, and not above 1e7 times it.",
+        )
+    tau = _time_constant(decay, "1 - time_step / (R C)", step, path)
+    gain = factor * neuron_array(1 / (resistance * capacity), "R or C", shape, path) * step
+    zeros = np.zeros(shape)
+    return nir.LIF(
+        tau=tau, r=gain * tau / step, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy()
+    )
+
+
+def _time_step(module: Any, path: str) -> float:
+    """The `time_step` of a Lapicque as snnTorch computes with it, in float32."""
+    if module.time_step.numel() != 1 or not float(module.time_step) > 0:
+        raise ModelError(
+            "time_step is not one positive number", node=path, hint="Vary R or C between neurons."
+        )
+    return float(np.float32(float(module.time_step)))
+
+
+def _time_constant(decay: Array, name: str, dt: float, path: str) -> Array:
+    r""":math:`\tau = dt / (1 - \beta)` of a decay in [0, 1].
+
+    That the float32 decay comes back bit for bit is checked (below 1e-8 it may not).
+    """
+    if np.any(decay == 1):
+        raise ModelError(
+            f"{name} is 1 (after clamping) for {np.count_nonzero(decay == 1)} of {decay.size} "
+            "neurons; NIR has no time constant for it",
+            node=path,
+            hint=f"Clip {name} below 1, or put these neurons into a population of their own.",
+        )
+    tau: Array = dt / (1 - decay)
+    lost = (1 - dt / tau).astype(np.float32) != decay
+    if np.any(lost):
+        raise ModelError(
+            f"{name} is {decay[lost].max():g} or less for {np.count_nonzero(lost)} neurons, too "
+            "close to zero to be said by a time constant",
+            node=path,
+            hint=f"Set {name} to zero there.",
+        )
+    return tau
+
+
+def graded_factor(module: Any, shape: Shape, path: str) -> Array | None:
+    """What a spike is multiplied with (float64, the population's shape); None where it is 1."""
+    factor = neuron_array(module.graded_spikes_factor, "graded_spikes_factor", shape, path)
+    if np.any(factor == 0):
+        raise ModelError("graded_spikes_factor is zero", node=path, hint="Remove these neurons.")
+    return None if np.all(factor == 1) else factor
+
+
+def semantics(module: Any, dt: float, path: str) -> Semantics:
+    """What the module computes, read from its bound update function.
+
+    `reset_mechanism` and a loaded state_dict do not change the update of an existing module; with
+    `reset_delay=False` they do change the reset after the spike, so the two must then agree.
+    A delayed reset to zero takes effect before leak and input in Leaky, after them in the others.
+    """
+    update = module.state_function
+    owner: Any = getattr(update, "__self__", None)
+    name = getattr(update, "__name__", "")
+    if name not in _RESETS or owner is not module:
+        raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
+    reset = _RESETS[name]
+    timing: ResetTiming = "immediate"
+    lapicque = isinstance(module, snn.Lapicque)
+    if not lapicque and not module.reset_delay:
+        stored = _STORED_RESETS[int(module.reset_mechanism_val)]
+        if stored != reset:
+            raise ModelError(
+                f"it was built with reset_mechanism={reset!r} and later set to {stored!r}, of "
+                "which snnTorch computes a mixture",
+                node=path,
+                hint=f"Build it with reset_mechanism={stored!r}.",
+            )
+        timing = "held" if reset == "subtract" else "immediate"
+    elif reset == "zero" and not isinstance(module, snn.Leaky):
+        timing = "after-input"
+    elif reset != "none":
+        timing = "delayed"
+    return Semantics(
+        dt=_time_step(module, path) if lapicque else dt,
+        reset=reset,
+        reset_timing=timing,
+        rounding="float32",
+    )
+
+
+def _check_plain(module: Any, path: str) -> None:
+    reason = None
+    if module.inhibition:
+        reason = "inhibition=True"
+    elif module.state_quant:
+        reason = "state_quant"
+    elif not _is_step(module.spike_grad):
+        reason = "a spike_grad whose forward is not a step at zero"
+    if reason is not None:
+        raise ModelError(f"{reason} is not supported", node=path, hint="Remove it.")
+
+
+def _is_step(spike_grad: Any) -> bool:
+    """Whether a surrogate's forward is 1 above zero and 0 else, probed at a few values."""
+    tiny = torch.finfo(torch.float32).tiny
+    probe = torch.tensor([-1e30, -1.0, -tiny, -0.0, 0.0, tiny, 1e-3, 1.0, 1e30])
+    return torch.equal(spike_grad(probe).detach().cpu(), (probe > 0).float())
