@@ -124,3 +124,16 @@ def _check_port(name: str, values: NDArray[Any], shape: Shape) -> Spikes:
             hint="Encode analog values as spikes first (rate, latency or delta code).",
         )
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def check_labels(labels: NDArray[Any] | None, samples: int) -> NDArray[np.int64] | None:
+    """Labels as int64; raises `InputError` where they do not fit the samples."""
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    if array.shape != (samples,) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"labels have shape {array.shape} and dtype {array.dtype}, expected ({samples},) "
+            "integers"
+        )
+    return array.astype(np.int64)

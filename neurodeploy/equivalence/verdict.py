@@ -18,7 +18,7 @@ from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.simulator.engine import in_model_units, simulate
 from neurodeploy.target import Target
-from neurodeploy.trace import Spikes, Trace, check_inputs
+from neurodeploy.trace import Spikes, Trace, check_inputs, check_labels
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def verify(
         raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
     spikes = check_inputs(inputs, program.input_shapes)
     samples = len(next(iter(spikes.values())))
-    truth = None if labels is None else _labels(labels, samples)
+    truth = check_labels(labels, samples)
     expected = reference.simulate(network, spikes)
     actual = simulate(program, spikes, target.machine)
     names = [population.name for population in program.populations]
@@ -230,16 +230,6 @@ def verify(
         reference=expected,
         trace=actual,
     )
-
-
-def _labels(labels: NDArray[Any], samples: int) -> NDArray[np.int64]:
-    array = np.asarray(labels)
-    if array.shape != (samples,) or array.dtype.kind not in "iu":
-        raise InputError(
-            f"labels have shape {array.shape} and dtype {array.dtype}, expected ({samples},) "
-            "integers"
-        )
-    return array.astype(np.int64)
 
 
 def _import(

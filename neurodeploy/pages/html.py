@@ -21,9 +21,10 @@ from neurodeploy.errors import InputError
 from neurodeploy.mapping.placement import place
 from neurodeploy.pages import answers, evidence
 from neurodeploy.pages.markup import escape
-from neurodeploy.pages.page import Page, check_labels, choose_samples
+from neurodeploy.pages.page import Page, choose_samples
 from neurodeploy.program import Program
 from neurodeploy.target import get_target
+from neurodeploy.trace import check_labels
 
 
 def report(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from neurodeploy.chip import Chip
 from neurodeploy.costs.estimate import EnergyReport
 from neurodeploy.equivalence.verdict import Verdict
-from neurodeploy.errors import InputError
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import Program
 
@@ -79,16 +78,3 @@ def _differs(verdict: Verdict) -> NDArray[np.bool_]:
         cells = verdict.reference.spikes[name] != verdict.trace.spikes[name]
         result |= cells.reshape(len(cells), -1).any(axis=1)
     return result
-
-
-def check_labels(labels: NDArray[Any] | None, samples: int) -> NDArray[np.int64] | None:
-    """Labels as int64; raises `InputError` where they do not fit the samples."""
-    if labels is None:
-        return None
-    array = np.asarray(labels)
-    if array.shape != (samples,) or array.dtype.kind not in "iu":
-        raise InputError(
-            f"labels have shape {array.shape} and dtype {array.dtype}, expected ({samples},) "
-            "integers"
-        )
-    return array.astype(np.int64)
