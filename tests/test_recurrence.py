@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -153,6 +154,29 @@ def test_a_cycle_without_neurons_is_refused() -> None:
         load(graph(nodes, ("mid", "back"), ("back", "mid")))
 
 
+def test_an_output_that_is_fed_back_is_refused() -> None:
+    nodes: dict[str, nir.NIRNode] = {
+        "fc": nir.Linear(np.ones((4, 3))),
+        "lif": cuba(np.zeros(4), np.full(4, 0.5)),
+    }
+    with pytest.raises(ModelError, match="lif: it reads the output 'output'"):
+        load(graph(nodes, ("output", "lif")))
+
+
+def test_connections_that_close_cycles_have_one_order() -> None:
+    """By name, whatever the process's hash seed: the same graph gives the same program."""
+    nodes: dict[str, nir.NIRNode] = {
+        "fc": nir.Linear(np.ones((4, 3))),
+        "lif": cuba(np.zeros(4), np.full(4, 0.5)),
+    }
+    loops = []
+    for k in range(8):
+        nodes[f"back{k}"] = nir.Linear(np.full((4, 4), k / 8))
+        loops += [(f"back{k}", "lif"), ("lif", f"back{k}")]
+    weights = [c.apply(np.eye(4))[0, 0] for c in load(graph(nodes, *loops)).connections if c.delay]
+    assert weights == [k / 8 for k in range(8)]
+
+
 def test_a_leak_potential_with_a_synaptic_current_is_refused() -> None:
     node = cuba(np.zeros(4), np.full(4, 0.5))
     node.v_leak = np.ones(4)
@@ -197,7 +221,14 @@ def test_a_synaptic_current_has_the_register_u(alpha: float, bias: float) -> Non
 def test_what_loihi_cannot_do_is_refused() -> None:
     with pytest.raises(SemanticsError, match="both need the register u"):
         compiled(feed_forward(DELAYED, 0.5), spikes())
-    with pytest.raises(SemanticsError, match="after-input"):
+    with pytest.raises(SemanticsError, match=r"after-input .*with reset_delay=False"):
         compiled(feed_forward(AFTER, 0.0), spikes())
     with pytest.raises(SemanticsError, match="recurrent synapses"):
         compiled(two_layer_cycle(), spikes())
+
+
+def test_a_neuron_without_leak_is_named_as_such_whatever_its_bias() -> None:
+    network = run_passes(feed_forward(DELAYED, 0.0, 500.0), [MergeLinear()])
+    population = replace(network.populations[0], decay=np.ones(4))
+    with pytest.raises(ModelError, match="lif: a neuron without leak"):
+        compiled(replace(network, populations=(population,)), spikes())

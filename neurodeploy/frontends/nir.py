@@ -109,8 +109,9 @@ class _Loader:
                 raise
             except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
                 raise ModelError(f"invalid parameters: {error}", node=name) from error
-        for source, target in self.late:
-            self._feed_back(source, target)
+        for source, target in sorted(self.late):
+            # These spikes arrive one step later; a constant acts from the start.
+            self._connect(source, target, delay=1)
         annotated = _annotate(self.graph, self.metadata)
         return Network(
             tuple(self.inputs),
@@ -126,13 +127,8 @@ class _Loader:
     def _visit(self, name: str, node: nir.NIRNode) -> None:
         sources = self._sources(name)
         if isinstance(node, nir.Input):
-            if sources:
-                raise ModelError(f"{sources[0]!r} is connected to an input", node=name)
             self._input(name, shape_of(node.input_type.get("input")))
             return
-        for source in sources:
-            if isinstance(self.graph.nodes[source], nir.Output):
-                raise ModelError(f"it reads the output {source!r}", node=name)
         if not sources:
             raise ModelError("nothing is connected to its input", node=name)
         shapes = {self.shapes[source] for source in sources}
@@ -157,18 +153,14 @@ class _Loader:
         self.chains[name] = [(name, ())]
         self.constants[name] = np.zeros(shape)
 
-    def _gather(self, sources: list[str]) -> tuple[Chains, FloatArray]:
-        chains = [chain for source in sources for chain in self.chains[source]]
-        constant = np.sum([self.constants[source] for source in sources], axis=0)
-        return chains, np.asarray(constant)
-
     def _linear(
         self, name: str, sources: list[str], op: LinearMap, bias: FloatArray | None
     ) -> None:
-        chains, constant = self._gather(sources)
         self.shapes[name] = op.out_shape
-        self.chains[name] = [(source, (*ops, op)) for source, ops in chains]
-        constant = op.apply(constant)
+        self.chains[name] = [
+            (start, (*ops, op)) for source in sources for start, ops in self.chains[source]
+        ]
+        constant = op.apply(np.sum([self.constants[source] for source in sources], axis=0))
         self.constants[name] = constant if bias is None else constant + bias
 
     def _neurons(
@@ -201,10 +193,6 @@ class _Loader:
             self.connections.append(Connection(start, name, ops, path, delay))
         bias = population.bias + self.constants[source] * gain
         self.populations[name] = replace(population, bias=bias)
-
-    def _feed_back(self, source: str, target: str) -> None:
-        """Close a cycle: these spikes arrive one step later, a constant acts from the start."""
-        self._connect(source, target, delay=1)
 
     def _semantics(self, name: str, entries: Mapping[str, Any]) -> Semantics:
         own = entries.get("semantics")
@@ -246,20 +234,12 @@ def plain(graph: nir.NIRGraph) -> dict[str, Any]:
 
 
 def _order(graph: nir.NIRGraph) -> tuple[list[str], set[tuple[str, str]]]:
-    """Node names, sources before targets, and the edges that close cycles; edges checked.
+    """Node names, sources before targets, and the edges that close cycles.
 
     Where everything that is left waits in a cycle, it is opened at the neuron that something
     already ordered leads to (of several, the first by name): its other edges arrive one step later.
     """
-    seen: set[tuple[str, str]] = set()
-    for a, b in graph.edges:
-        for name in (a, b):
-            if name not in graph.nodes:
-                raise ModelError(f"an edge names the node {name!r}, which does not exist")
-        if (a, b) in seen:
-            raise ModelError(f"the edge {a!r} -> {b!r} is there twice")
-        seen.add((a, b))
-    waiting = {name: {a for a, b in seen if b == name} for name in graph.nodes}
+    waiting = {name: {a for a, b in graph.edges if b == name} for name in graph.nodes}
     order: dict[str, None] = {}
     late: set[tuple[str, str]] = set()
     while waiting:

@@ -1,4 +1,4 @@
-"""Graphs within a NIR graph: inlined, so that the loader sees one level."""
+"""The edges of a NIR graph: checked, and graphs within it inlined, so the loader sees one level."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from neurodeploy.errors import ModelError
 MAX_DEPTH = 32
 
 
-def inlined(graph: nir.NIRGraph, depth: int = 0) -> nir.NIRGraph:
+def inlined(graph: nir.NIRGraph, path: tuple[str, ...] = ()) -> nir.NIRGraph:
     """The same graph with every subgraph's nodes in its place, named `subgraph.node`.
 
-    What leads to a subgraph leads to what its Input leads to, and likewise for its Output.
+    What leads to a subgraph leads to what its Input leads to, and likewise for its Output.  `path`
+    names the subgraphs around `graph`.
 
     Raises
     ------
     ModelError
-        A subgraph with several inputs or outputs, or none; an edge to a node that does not exist;
-        nesting deeper than 32.
+        A subgraph with several inputs or outputs, or none; an edge to a node that does not exist,
+        out of an Output, into an Input, or there twice; nesting deeper than 32.
     """
-    if depth > MAX_DEPTH:
+    if len(path) > MAX_DEPTH:
         raise ModelError(f"subgraphs are nested deeper than {MAX_DEPTH}")
+    _check_edges(graph, path)
     if not any(isinstance(node, nir.NIRGraph) for node in graph.nodes.values()):
         return graph
     nodes: dict[str, nir.NIRNode] = {}
@@ -32,7 +34,7 @@ def inlined(graph: nir.NIRGraph, depth: int = 0) -> nir.NIRGraph:
         if not isinstance(node, nir.NIRGraph):
             nodes[name], heads[name], tails[name] = node, [name], [name]
             continue
-        inner = inlined(node, depth + 1)
+        inner = inlined(node, (*path, name))
         entry, leave = (_only(inner, kind, name) for kind in (nir.Input, nir.Output))
         nodes |= {f"{name}.{n}": x for n, x in inner.nodes.items() if n not in (entry, leave)}
         heads[name] = [f"{name}.{b}" for a, b in inner.edges if a == entry]
@@ -42,20 +44,32 @@ def inlined(graph: nir.NIRGraph, depth: int = 0) -> nir.NIRGraph:
         ]
         if (entry, leave) in inner.edges:
             raise ModelError("its input leads straight to its output", node=name)
-    for a, b in graph.edges:
-        for end in (a, b):
-            if end not in graph.nodes:
-                raise ModelError(f"an edge names the node {end!r}, which does not exist")
-        edges += [(x, y) for x in tails[a] for y in heads[b]]
+    edges += [(x, y) for a, b in graph.edges for x in tails[a] for y in heads[b]]
     return nir.NIRGraph(nodes, edges, metadata=dict(graph.metadata), type_check=False)
+
+
+def _check_edges(graph: nir.NIRGraph, path: tuple[str, ...]) -> None:
+    """Every edge joins two nodes that exist, once, in a direction that means something."""
+    seen: set[tuple[str, str]] = set()
+    for a, b in graph.edges:
+        for name in (a, b):
+            if name not in graph.nodes:
+                where = ".".join(path) or None
+                raise ModelError(
+                    f"an edge names the node {name!r}, which does not exist", node=where
+                )
+        node = ".".join((*path, b))
+        if (a, b) in seen:
+            raise ModelError(f"the edge {a!r} -> {b!r} is there twice", node=node)
+        if isinstance(graph.nodes[a], nir.Output):
+            raise ModelError(f"it reads the output {a!r}", node=node)
+        if isinstance(graph.nodes[b], nir.Input):
+            raise ModelError(f"{a!r} is connected to an input", node=node)
+        seen.add((a, b))
 
 
 def _only(graph: nir.NIRGraph, kind: type[nir.NIRNode], name: str) -> str:
     found = [n for n, node in graph.nodes.items() if isinstance(node, kind)]
     if len(found) != 1:
         raise ModelError(f"the subgraph has {len(found)} {kind.__name__} nodes", node=name)
-    for a, b in graph.edges:
-        for end in (a, b):
-            if end not in graph.nodes:
-                raise ModelError(f"an edge names the node {end!r}, which does not exist", node=name)
     return str(found[0])

@@ -202,6 +202,15 @@ def _place(
     """Choose the scale and round everything onto the grid."""
     population = unit.population
     name = population.name
+    membrane = unit.mode == "current"
+    if np.any(unit.memory < 1):
+        what = "a neuron without leak (beta = 1)" if membrane else "a synaptic current that stays"
+        raise ModelError(
+            f"{what} cannot be kept in the current register, whose decay is at least 1/4096",
+            node=name,
+            hint='Use reset_mechanism="zero" without a synaptic current, or a decay of at most '
+            "4095/4096.",
+        )
     offset = _offset(unit)
     largest = max((float(np.abs(op.weight).max()) for _, op in unit.connections), default=0.0)
     fan_in = fan_in_bounds((op.weight for _, op in unit.connections), population.size)
@@ -228,7 +237,6 @@ def _place(
     mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, name)
     effective = np.asarray(bias_current(mantissa, bias_exponent))
     notes = [_rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)]
-    membrane = unit.mode == "current"
     parameters = {
         "du": unit.memory - 1,
         "dv": np.int64(DECAY_ONE) if membrane else unit.iota,
@@ -238,14 +246,6 @@ def _place(
         "u0": np.where(unit.memory < DECAY_ONE, -effective, 0),
         "v0": np.int64(0),
     }
-    if np.any(unit.memory < 1):
-        what = "a neuron without leak (beta = 1)" if membrane else "a synaptic current that stays"
-        raise ModelError(
-            f"{what} cannot be kept in the current register, whose decay is at least 1/4096",
-            node=name,
-            hint='Use reset_mechanism="zero" without a synaptic current, or a decay of at most '
-            "4095/4096.",
-        )
     neurons = Neurons(
         name=name,
         shape=population.shape,
@@ -260,7 +260,7 @@ def _place(
 
 def _offset(unit: _Unit) -> FloatArray:
     """What the bias register adds: c = b/(1-d) with the decay d of u, which is 0 if u = input."""
-    return np.asarray(unit.bias * DECAY_ONE / np.maximum(unit.memory, 1))
+    return np.asarray(unit.bias * DECAY_ONE / unit.memory)
 
 
 def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray) -> float:

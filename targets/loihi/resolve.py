@@ -31,12 +31,15 @@ def resolve(population: Population) -> list[Lowering]:
             notes.append(Lowering(population.name, difference.field, note[0], note[1]))
     if refused:
         fields = {difference.field for difference in refused}
-        hint = (
-            "Train or export with reset_delay=True (snnTorch's default), or with "
-            'reset_mechanism="zero".'
-            if fields & {"reset_timing", "reset_amount", "reset"}
-            else "Change the model; Loihi 2 has no equivalent."
-        )
+        if semantics.reset_timing == "after-input" and "reset_timing" in fields:
+            hint = "Train or export with reset_delay=False."
+        elif fields & {"reset_timing", "reset_amount", "reset"}:
+            hint = (
+                "Train or export with reset_delay=True (snnTorch's default), or with "
+                'reset_mechanism="zero".'
+            )
+        else:
+            hint = "Change the model; Loihi 2 has no equivalent."
         raise SemanticsError(
             "cannot run on Loihi 2: "
             + ", ".join(f"{d.field} is {d.model} (chip: {d.target})" for d in refused),
