@@ -41,19 +41,18 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
     FileError
         A leaf of another kind, a number that is not finite, or a file that cannot be written.
     """
-    arrays: list[NDArray[Any]] = []
+    members: list[bytes] = []
     try:
-        plain = _strip(tree, arrays)
-        _canonical(plain)
+        plain = _strip(tree, members)
+        digest = _digest(plain, members)
     except (TypeError, ValueError, RecursionError) as error:
         raise FileError(f"the tree cannot be kept ({error})", node=str(path)) from error
-    digest = _digest(plain, arrays)
     header = {"format": FORMAT, "version": VERSION, "hash": digest, "tree": plain}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "tree.json", _canonical(header))
-        for index, array in enumerate(arrays):
-            _add(archive, f"arrays/{index}.npy", _npy(array))
+        for index, member in enumerate(members):
+            _add(archive, f"arrays/{index}.npy", member)
     write_atomically(Path(path), buffer.getvalue())
     return digest
 
@@ -77,7 +76,8 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
             _check_members(archive, path)
             header = json.loads(archive.read("tree.json"))
             count = len(archive.namelist()) - 1
-            arrays = [_read_npy(archive, f"arrays/{index}.npy") for index in range(count)]
+            members = [archive.read(f"arrays/{index}.npy") for index in range(count)]
+            arrays = [_array(member) for member in members]
     except FileError:
         raise
     except Exception as error:  # zipfile, json and numpy each raise their own
@@ -92,7 +92,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
             node=str(path),
         )
     try:
-        digest = _digest(header.get("tree"), arrays)
+        digest = _digest(header.get("tree"), members)
         tree = _restore(header["tree"], arrays)
     except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise FileError(
@@ -107,8 +107,8 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
 
 def content_hash(tree: dict[str, Any]) -> str:
     """The hash that `save` would return."""
-    arrays: list[NDArray[Any]] = []
-    return _digest(_strip(tree, arrays), arrays)
+    members: list[bytes] = []
+    return _digest(_strip(tree, members), members)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -131,18 +131,19 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.unlink(temporary)
 
 
-def _strip(value: Any, arrays: list[NDArray[Any]]) -> Any:
+def _strip(value: Any, members: list[bytes]) -> Any:
+    """Plain data; each array goes to `members` as the bytes of its `.npy` file."""
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError("an array of Python objects")
-        arrays.append(value)
-        return {_ARRAY: len(arrays) - 1}
+        members.append(_npy(value))
+        return {_ARRAY: len(members) - 1}
     if isinstance(value, dict):
         if _ARRAY in value:
             raise ValueError(f"{_ARRAY!r} as a key")
-        return {str(key): _strip(value[key], arrays) for key in sorted(value)}
+        return {str(key): _strip(value[key], members) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
-        return [_strip(item, arrays) for item in value]
+        return [_strip(item, members) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     return value
@@ -165,10 +166,10 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _digest(plain: Any, arrays: list[NDArray[Any]]) -> str:
+def _digest(plain: Any, members: list[bytes]) -> str:
     digest = hashlib.sha256(_canonical(plain))
-    for array in arrays:
-        digest.update(_npy(array))
+    for member in members:
+        digest.update(member)
     return digest.hexdigest()
 
 
@@ -184,8 +185,7 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_npy(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    data = archive.read(name)
+def _array(data: bytes) -> NDArray[Any]:
     array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False, max_header_size=10_000)
     return np.asarray(array)
 

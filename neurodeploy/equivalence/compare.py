@@ -64,6 +64,12 @@ def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple
     return tuple(_layer(expected, actual, name) for name in populations)
 
 
+def totals(layers: Iterable[Layer]) -> tuple[int, int]:
+    """(differing cells, cells) over all layers."""
+    found = [(layer.mismatches, layer.cells) for layer in layers]
+    return sum(m for m, _ in found), sum(c for _, c in found)
+
+
 def _layer(expected: Trace, actual: Trace, name: str) -> Layer:
     for trace in (expected, actual):
         if name not in trace.spikes:

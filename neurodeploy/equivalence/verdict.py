@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare
+from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
 from neurodeploy.equivalence.statistics import Proportion, agreement
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network, Population
@@ -85,12 +85,12 @@ class Stage:
     @property
     def mismatches(self) -> int:
         """Differing cells over all layers."""
-        return sum(layer.mismatches for layer in self.layers)
+        return totals(self.layers)[0]
 
     @property
     def cells(self) -> int:
         """Compared cells over all layers."""
-        return sum(layer.cells for layer in self.layers)
+        return totals(self.layers)[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -248,7 +248,7 @@ def _import(
         for population in network.populations
     ]
     ties, unexplained = (sum(counts) for counts in zip(*found, strict=True))
-    total = sum(layer.mismatches for layer in layers)
+    total, _ = totals(layers)
     if unexplained:
         text = f"{total:,} spikes differ, and {unexplained:,} neurons part away from any tie"
     elif total:
@@ -292,7 +292,7 @@ def _lowering(
     gates: Gates,
 ) -> Stage:
     layers = compare(expected, actual, names)
-    total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
+    total, cells = totals(layers)
     text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
     before, after = accuracies
     if before is None or after is None:
@@ -357,7 +357,7 @@ def _golden(program: Program, target: Target) -> Stage:
     expected = Trace({**program.golden.inputs, **program.golden.spikes})
     actual = simulate(program, program.golden.inputs, target.machine)
     layers = compare(expected, actual, names)
-    total = sum(layer.mismatches for layer in layers)
+    total, _ = totals(layers)
     text = "every spike is equal" if not total else f"{total:,} spikes differ"
     status: Status = "failed" if total else "passed"
     return Stage("golden", title, status, text, layers, expected.samples)
@@ -383,7 +383,7 @@ def _vendor(
         return Stage("vendor", title, "not run", str(error))
     ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})
     layers = compare(trace, ours, names)
-    total, cells = sum(x.mismatches for x in layers), sum(x.cells for x in layers)
+    total, cells = totals(layers)
     text = (
         f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
     )

@@ -101,14 +101,11 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         try:
             lowerings += resolve(population)
             _check_depths(network, population.name, depths)
-            unit = _unit(network, population)
-            placed, arriving, notes = _place(
-                unit, calibration.states[population.name], depths[population.name]
-            )
+            unit, states = _unit(network, population), calibration.states[population.name]
+            placed, arriving, notes = _place(unit, states, depths[population.name])
             populations.append(placed)
             synapses += arriving
             lowerings += notes
-            states = calibration.states[population.name]
             certified = certify(placed, arriving, states, unit.mode)
             ranges += certified
             lowerings.append(overflow_note(population.name, certified))
@@ -201,19 +198,52 @@ def _place(
 ) -> tuple[Neurons, list[Synapses], list[Lowering]]:
     """Choose the scale and round everything onto the grid."""
     population = unit.population
-    name = population.name
-    membrane = unit.mode == "current"
     if np.any(unit.memory < 1):
+        membrane = unit.mode == "current"
         what = "a neuron without leak (beta = 1)" if membrane else "a synaptic current that stays"
         raise ModelError(
             f"{what} cannot be kept in the current register, whose decay is at least 1/4096",
-            node=name,
+            node=population.name,
             hint='Use reset_mechanism="zero" without a synaptic current, or a decay of at most '
             "4095/4096.",
         )
     offset = _offset(unit)
-    largest = max((float(np.abs(op.weight).max()) for _, op in unit.connections), default=0.0)
-    fan_in = fan_in_bounds((op.weight for _, op in unit.connections), population.size)
+    vth, exponent = _choose_scale(unit, states, offset)
+    arriving = [
+        _synapses(connection, op, population, vth, exponent) for connection, op in unit.connections
+    ]
+    own = [_self_reset(population, vth)] if unit.self_reset else []
+    mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, population.name)
+    effective = np.asarray(bias_current(mantissa, bias_exponent))
+    parameters = {
+        "du": unit.memory - 1,
+        "dv": np.int64(DECAY_ONE) if unit.mode == "current" else unit.iota,
+        "vth": np.int64(vth),
+        "bias_mant": mantissa,
+        "bias_exp": np.int64(bias_exponent),
+        "u0": np.where(unit.memory < DECAY_ONE, -effective, 0),
+        "v0": np.int64(0),
+    }
+    neurons = Neurons(
+        name=population.name,
+        shape=population.shape,
+        depth=depth,
+        parameters={
+            key: _compact(np.asarray(value, np.int64)) for key, value in parameters.items()
+        },
+        unit=_compact(vth * STATE_UNIT / population.threshold),
+    )
+    note = _rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)
+    return neurons, [*arriving, *own], [note]
+
+
+def _choose_scale(
+    unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray
+) -> tuple[int, int]:
+    """(V, weight exponent): proven safe for every input, unless that would cost a bit of weight."""
+    weights = [op.weight for _, op in unit.connections]
+    largest = max((float(np.abs(weight).max()) for weight in weights), default=0.0)
+    fan_in = fan_in_bounds(weights, unit.population.size)
     bounds = worst_case(unit.mode, unit.self_reset, unit.memory, unit.iota, offset, fan_in)
     bias_limit = _bias_limit(offset)
     proven = min(_limit(bounds.reach), bias_limit)
@@ -225,37 +255,10 @@ def _place(
         raise ModelError(
             "the threshold is below one step of the weight grid: weights are up to "
             f"{largest:g} times their threshold and states would overflow",
-            node=name,
+            node=unit.population.name,
             hint="Scale the weights down or the threshold up.",
         )
-    arriving = [
-        _synapses(connection, op, population, vth, exponent) for connection, op in unit.connections
-    ]
-    synapses = [*arriving]
-    if unit.self_reset:
-        synapses.append(_self_reset(population, vth))
-    mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, name)
-    effective = np.asarray(bias_current(mantissa, bias_exponent))
-    notes = [_rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)]
-    parameters = {
-        "du": unit.memory - 1,
-        "dv": np.int64(DECAY_ONE) if membrane else unit.iota,
-        "vth": np.int64(vth),
-        "bias_mant": mantissa,
-        "bias_exp": np.int64(bias_exponent),
-        "u0": np.where(unit.memory < DECAY_ONE, -effective, 0),
-        "v0": np.int64(0),
-    }
-    neurons = Neurons(
-        name=name,
-        shape=population.shape,
-        depth=depth,
-        parameters={
-            key: _compact(np.asarray(value, np.int64)) for key, value in parameters.items()
-        },
-        unit=_compact(vth * STATE_UNIT / population.threshold),
-    )
-    return neurons, synapses, notes
+    return vth, exponent
 
 
 def _offset(unit: _Unit) -> FloatArray:

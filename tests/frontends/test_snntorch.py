@@ -27,6 +27,7 @@ from torch.nn import functional as F  # noqa: E402
 from neurodeploy.errors import InputError, ModelError  # noqa: E402
 from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes  # noqa: E402
 from neurodeploy.semantics import Semantics, from_metadata  # noqa: E402
+from tests.nir_torch import one_step, tensor32  # noqa: E402
 
 BATCH, STEPS = 3, 25
 DT = 1e-4
@@ -39,36 +40,6 @@ def _seed() -> None:
 
 
 # An interpreter of NIR graphs
-
-
-def tensor32(array: Any) -> Any:
-    return torch.from_numpy(np.asarray(array)).float()
-
-
-def linear_node(node: Any, x: Any) -> Any:
-    if isinstance(node, nir.Affine):
-        return F.linear(x, tensor32(node.weight), tensor32(node.bias))
-    if isinstance(node, nir.Linear):
-        return F.linear(x, tensor32(node.weight))
-    if isinstance(node, nir.Conv2d):
-        padding = node.padding if isinstance(node.padding, str) else tuple(map(int, node.padding))
-        return F.conv2d(
-            x,
-            tensor32(node.weight),
-            tensor32(node.bias),
-            tuple(map(int, node.stride)),
-            padding,
-            tuple(map(int, node.dilation)),
-            int(node.groups),
-        )
-    if isinstance(node, nir.AvgPool2d):
-        sizes = (node.kernel_size, node.stride, node.padding)
-        return F.avg_pool2d(x, *(tuple(map(int, size)) for size in sizes))
-    if isinstance(node, nir.Flatten):
-        return x.flatten(1 + int(node.start_dim), int(node.end_dim))
-    if isinstance(node, nir.Scale):
-        return x * tensor32(node.scale)
-    raise TypeError(type(node))
 
 
 class Neuron:
@@ -120,21 +91,12 @@ def run_graph(graph: Any, inputs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     outputs: dict[str, list[Any]] = {
         name: [] for name, node in graph.nodes.items() if isinstance(node, nir.Output)
     }
+    fire = {name: neuron.step for name, neuron in neurons.items()}
     for step in range(inputs.shape[1]):
-        values = {"input": inputs[:, step]}
-        while len(values) < len(graph.nodes):
-            for name, node in graph.nodes.items():
-                if name in values or not all(source in values for source in sources[name]):
-                    continue
-                x = sum(values[source] for source in sources[name])
-                if name in neurons:
-                    values[name] = neurons[name].step(x)
-                    spikes[name].append(values[name])
-                elif name in outputs:
-                    values[name] = x
-                    outputs[name].append(x)
-                else:
-                    values[name] = linear_node(node, x)
+        values = one_step(graph, inputs[:, step], sources, fire)
+        for runs in (spikes, outputs):
+            for name in runs:
+                runs[name].append(values[name])
     stack = lambda runs: {name: torch.stack(run, 1) for name, run in runs.items()}  # noqa: E731
     return stack(spikes), stack(outputs)
 

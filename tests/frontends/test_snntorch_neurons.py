@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ torch = pytest.importorskip("torch")
 snn = pytest.importorskip("snntorch")
 
 from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 from neurodeploy.errors import ModelError  # noqa: E402
 from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes  # noqa: E402
 from neurodeploy.semantics import Semantics, from_metadata  # noqa: E402
+from tests.nir_torch import linear_node, one_step, tensor32  # noqa: E402
 
 BATCH, STEPS, SIZE, CHANNELS = 3, 40, 8, 3
 IMAGE = (2, 5, 4)
@@ -40,25 +41,8 @@ def _seed() -> None:
 # The interpreter
 
 
-def tensor32(array: Any) -> Any:
-    return torch.from_numpy(np.asarray(array)).float()
-
-
 def fires(difference: Any) -> Any:
     return (difference > 0).float()
-
-
-def weighted(node: Any, x: Any) -> Any:
-    if isinstance(node, nir.Affine):
-        return F.linear(x, tensor32(node.weight), tensor32(node.bias))
-    if isinstance(node, nir.Linear):
-        return F.linear(x, tensor32(node.weight))
-    if isinstance(node, nir.Conv2d):
-        padding = tuple(map(int, node.padding))
-        return F.conv2d(x, tensor32(node.weight), tensor32(node.bias), padding=padding)
-    if isinstance(node, nir.Scale):
-        return x * tensor32(node.scale)
-    raise TypeError(type(node))
 
 
 class Neuron:
@@ -118,21 +102,15 @@ def run(graph: Any, inputs: Any) -> dict[str, Any]:
     last = {name: torch.zeros(BATCH, *neurons[name].v.shape) for name in loops}
     spikes: dict[str, list[Any]] = {name: [] for name in neurons}
     for step in range(inputs.shape[1]):
-        values = {"input": inputs[:, step]}
-        feedback = {name: weighted(graph.nodes[loops[name]], last[name]) for name in loops}
-        while len(values) < len(graph.nodes):
-            for name, node in graph.nodes.items():
-                if name in values or not all(source in values for source in sources[name]):
-                    continue
-                x = sum(values[source] for source in sources[name])
-                if name in neurons:
-                    values[name] = neurons[name].step(x, feedback.get(name, 0.0))
-                    spikes[name].append(values[name])
-                    last[name] = values[name]
-                elif isinstance(node, nir.Output):
-                    values[name] = x
-                else:
-                    values[name] = weighted(node, x)
+        back = {
+            name: linear_node(graph.nodes[loops[name]], last[name]) if name in loops else 0.0
+            for name in neurons
+        }
+        fire = {name: partial(neurons[name].step, recurrent=back[name]) for name in neurons}
+        values = one_step(graph, inputs[:, step], sources, fire)
+        for name in neurons:
+            spikes[name].append(values[name])
+            last[name] = values[name]
     return {name: torch.stack(steps, 1) for name, steps in spikes.items()}
 
 
