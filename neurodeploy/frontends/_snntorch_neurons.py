@@ -1,13 +1,15 @@
 r"""NIR neurons and semantics from snnTorch neurons.
 
 With forward Euler, NIR's :math:`\tau \dot v = -v + r x` becomes
-:math:`v \leftarrow (1 - dt/\tau) v + (dt/\tau) r x`.  A float32 decay :math:`\beta` of snnTorch
-is said by :math:`\tau = dt / (1 - \beta)`, which in float64 gives it back bit for bit.
+:math:`v \leftarrow (1 - dt/\tau) v + (dt/\tau) r x`.  A decay :math:`\beta` of snnTorch is said by
+:math:`\tau = dt / (1 - \beta)` in float64, which gives a float32 :math:`\beta` back bit for bit,
+and a float64 one to within :math:`2^{-53}`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import nir
 import numpy as np
@@ -27,7 +29,20 @@ _RESETS: dict[str, Reset] = {"_base_sub": "subtract", "_base_zero": "zero", "_ba
 _STORED_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 
 
-def neuron_node(module: Any, shape: Shape, dt: float, path: str) -> nir.NIRNode:
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a model computes in: steps of `dt` seconds, and float32 or float64."""
+
+    dt: float
+    dtype: torch.dtype
+
+    @property
+    def name(self) -> Literal["float32", "float64"]:
+        """The float type as `Semantics` and metadata have it."""
+        return "float64" if self.dtype == torch.float64 else "float32"
+
+
+def neuron_node(module: Any, shape: Shape, model: Arithmetic, path: str) -> nir.NIRNode:
     """The NIR neuron of an snnTorch neuron, parameters in float64 and of the population's shape.
 
     Raises
@@ -36,7 +51,23 @@ def neuron_node(module: Any, shape: Shape, dt: float, path: str) -> nir.NIRNode:
         An option or a parameter has no exact form in NIR.
     """
     _check_plain(module, path)
-    threshold = neuron_array(module.threshold, "threshold", shape, path)
+    threshold = _threshold(module, shape, model, path)
+    if isinstance(module, snn.Lapicque):
+        return _lapicque(module, threshold, model, path)
+    beta = np.clip(neuron_array(module.beta, "beta", shape, model.dtype, path), 0, 1)
+    if isinstance(module, WITH_CURRENT):
+        alpha = np.clip(neuron_array(module.alpha, "alpha", shape, model.dtype, path), 0, 1)
+        return _cuba(alpha, beta, threshold, model, path)
+    return _leaky(beta, threshold, model, path)
+
+
+def _threshold(module: Any, shape: Shape, model: Arithmetic, path: str) -> Array:
+    """Thresholds of the population.
+
+    A reset by subtraction takes away the threshold times a float32 spike.  Where the threshold is
+    a single number that product is float32 in a float64 model too, and the two may differ.
+    """
+    threshold = neuron_array(module.threshold, "threshold", shape, model.dtype, path)
     if np.any(threshold <= 0):
         raise ModelError(
             f"{np.count_nonzero(threshold <= 0)} of {threshold.size} thresholds are not positive, "
@@ -44,62 +75,70 @@ def neuron_node(module: Any, shape: Shape, dt: float, path: str) -> nir.NIRNode:
             node=path,
             hint="Bound the threshold from below in training.",
         )
-    if isinstance(module, snn.Lapicque):
-        return _lapicque(module, threshold, path)
-    beta = np.clip(neuron_array(module.beta, "beta", shape, path), 0, 1)
-    if isinstance(module, WITH_CURRENT):
-        alpha = np.clip(neuron_array(module.alpha, "alpha", shape, path), 0, 1)
-        return _cuba(alpha, beta, threshold, dt, path)
-    return _leaky(beta, threshold, dt, path)
+    subtracted = neuron_array(
+        module.threshold.to(torch.float32), "threshold", shape, model.dtype, path
+    )
+    single = module.threshold.dim() == 0 and _reset(module, path) == "subtract"
+    if single and np.any(subtracted != threshold):
+        raise ModelError(
+            f"its threshold is {threshold.flat[0]!r}, its reset subtracts {subtracted.flat[0]!r}, "
+            "since snnTorch's spikes are float32",
+            node=path,
+            hint="Give every neuron a threshold: threshold=torch.full((neurons,), value).",
+        )
+    return threshold
 
 
-def _leaky(beta: Array, threshold: Array, dt: float, path: str) -> nir.NIRNode:
+def _leaky(beta: Array, threshold: Array, model: Arithmetic, path: str) -> nir.NIRNode:
     r"""LIF of :math:`v \leftarrow \beta v + x`, that is Leaky and RLeaky: :math:`r = \tau / dt`.
 
     With :math:`\beta = 1` everywhere it is NIR's IF with :math:`r = 1/dt`.
     """
     zeros = np.zeros_like(beta)
     if np.all(beta == 1):
-        return nir.IF(r=np.full_like(beta, 1 / dt), v_threshold=threshold, v_reset=zeros)
-    tau = _time_constant(beta, "beta", dt, path)
-    return nir.LIF(tau=tau, r=tau / dt, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy())
+        return nir.IF(r=np.full_like(beta, 1 / model.dt), v_threshold=threshold, v_reset=zeros)
+    tau = _time_constant(beta, "beta", model, path)
+    return nir.LIF(
+        tau=tau, r=tau / model.dt, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy()
+    )
 
 
-def _cuba(alpha: Array, beta: Array, threshold: Array, dt: float, path: str) -> nir.CubaLIF:
+def _cuba(alpha: Array, beta: Array, threshold: Array, model: Arithmetic, path: str) -> nir.CubaLIF:
     r"""CubaLIF of :math:`i \leftarrow \alpha i + x, v \leftarrow \beta v + i` (Synaptic).
 
     :math:`w_{in} = \tau_{syn} / dt` and :math:`r = \tau_{mem} / dt` make both gains one.
     """
-    tau_syn = _time_constant(alpha, "alpha", dt, path)
-    tau_mem = _time_constant(beta, "beta", dt, path)
+    tau_syn = _time_constant(alpha, "alpha", model, path)
+    tau_mem = _time_constant(beta, "beta", model, path)
     return nir.CubaLIF(
         tau_syn=tau_syn,
         tau_mem=tau_mem,
-        r=tau_mem / dt,
+        r=tau_mem / model.dt,
         v_leak=np.zeros_like(beta),
         v_threshold=threshold,
         v_reset=np.zeros_like(beta),
-        w_in=tau_syn / dt,
+        w_in=tau_syn / model.dt,
     )
 
 
-def _lapicque(module: Any, threshold: Array, path: str) -> nir.LIF:
+def _lapicque(module: Any, threshold: Array, model: Arithmetic, path: str) -> nir.LIF:
     r"""LIF of :math:`v \leftarrow R \frac{1}{RC} T x + (1 - \frac{T}{RC}) v`, T the `time_step`.
 
-    :math:`dt = T`, :math:`\tau = RC` and :math:`r = R`, corrected within their float32 rounding so
-    that the decay is snnTorch's bit for bit.  snnTorch multiplies the input by the three factors
+    :math:`dt = T`, :math:`\tau = RC` and :math:`r = R`, corrected within their rounding so that the
+    decay is snnTorch's (float32: bit for bit).  snnTorch multiplies the input by the three factors
     one after the other, NIR by their product, so the last bit of the input may differ: random
     networks spiked differently in 10 of 144 million entries.  `beta` does not act in snnTorch once
     `C` or `R` is computed from it.
     """
-    step = _time_step(module, path)
+    model = Arithmetic(_time_step(module, model, path), model.dtype)
     resistance, capacity = module.R.detach().cpu(), module.C.detach().cpu()
     period = module.time_step.detach().cpu()
     shape = threshold.shape
-    factor = neuron_array(resistance, "R", shape, path)
-    if np.any(factor <= 0) or np.any(neuron_array(capacity, "C", shape, path) <= 0):
+    factor = neuron_array(resistance, "R", shape, model.dtype, path)
+    if np.any(factor <= 0) or np.any(neuron_array(capacity, "C", shape, model.dtype, path) <= 0):
         raise ModelError("R or C is not positive", node=path, hint="Choose positive R and C.")
-    decay = neuron_array(1 - period / (resistance * capacity), "R or C", shape, path)
+    rate = 1 / (resistance * capacity)
+    decay = neuron_array(1 - period / (resistance * capacity), "R or C", shape, model.dtype, path)
     if np.any((decay < 0) | (decay >= 1)):
         wrong = decay[(decay < 0) | (decay >= 1)]
         raise ModelError(
@@ -108,27 +147,32 @@ def _lapicque(module: Any, threshold: Array, path: str) -> nir.LIF:
             node=path,
             hint="Choose R C of at least time_step, and not above 1e7 times it.",
         )
-    tau = _time_constant(decay, "1 - time_step / (R C)", step, path)
-    gain = factor * neuron_array(1 / (resistance * capacity), "R or C", shape, path) * step
+    tau = _time_constant(decay, "1 - time_step / (R C)", model, path)
+    gain = factor * neuron_array(rate, "R or C", shape, model.dtype, path) * model.dt
     zeros = np.zeros(shape)
     return nir.LIF(
-        tau=tau, r=gain * tau / step, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy()
+        tau=tau,
+        r=gain * (tau / model.dt),
+        v_leak=zeros,
+        v_threshold=threshold,
+        v_reset=zeros.copy(),
     )
 
 
-def _time_step(module: Any, path: str) -> float:
-    """The `time_step` of a Lapicque as snnTorch computes with it, in float32."""
+def _time_step(module: Any, model: Arithmetic, path: str) -> float:
+    """The `time_step` of a Lapicque as snnTorch computes with it."""
     if module.time_step.numel() != 1 or not float(module.time_step) > 0:
         raise ModelError(
             "time_step is not one positive number", node=path, hint="Vary R or C between neurons."
         )
-    return float(np.float32(float(module.time_step)))
+    return float(module.time_step.to(model.dtype))
 
 
-def _time_constant(decay: Array, name: str, dt: float, path: str) -> Array:
+def _time_constant(decay: Array, name: str, model: Arithmetic, path: str) -> Array:
     r""":math:`\tau = dt / (1 - \beta)` of a decay in [0, 1].
 
-    That the float32 decay comes back bit for bit is checked (below 1e-8 it may not).
+    That a float32 decay comes back bit for bit is checked (below 1e-8 it may not).  Of a float64
+    decay, the float64 numbers next to that quotient are tried, and the one kept that comes nearest.
     """
     if np.any(decay == 1):
         raise ModelError(
@@ -137,8 +181,13 @@ def _time_constant(decay: Array, name: str, dt: float, path: str) -> Array:
             node=path,
             hint=f"Clip {name} below 1, or put these neurons into a population of their own.",
         )
-    tau: Array = dt / (1 - decay)
-    lost = (1 - dt / tau).astype(np.float32) != decay
+    tau: Array = model.dt / (1 - decay)
+    if model.dtype == torch.float64:
+        near = tau + np.spacing(tau) * np.arange(-3, 4).reshape(-1, *(1,) * tau.ndim)
+        best = np.abs(1 - model.dt / near - decay).argmin(axis=0)
+        nearest: Array = np.take_along_axis(near, best[None], axis=0)[0]
+        return nearest
+    lost = (1 - model.dt / tau).astype(np.float32) != decay
     if np.any(lost):
         raise ModelError(
             f"{name} is {decay[lost].max():g} or less for {np.count_nonzero(lost)} neurons, too "
@@ -149,27 +198,27 @@ def _time_constant(decay: Array, name: str, dt: float, path: str) -> Array:
     return tau
 
 
-def graded_factor(module: Any, shape: Shape, path: str) -> Array | None:
-    """What a spike is multiplied with (float64, the population's shape); None where it is 1."""
-    factor = neuron_array(module.graded_spikes_factor, "graded_spikes_factor", shape, path)
+def graded_factor(module: Any, shape: Shape, dtype: torch.dtype, path: str) -> Array | None:
+    """What a spike is multiplied with (float64, the population's shape); None where it is 1.
+
+    A single number times snnTorch's float32 spikes is float32, also in a float64 model.
+    """
+    factor = module.graded_spikes_factor
+    dtype = dtype if factor.dim() else torch.float32
+    factor = neuron_array(factor, "graded_spikes_factor", shape, dtype, path)
     if np.any(factor == 0):
         raise ModelError("graded_spikes_factor is zero", node=path, hint="Remove these neurons.")
     return None if np.all(factor == 1) else factor
 
 
-def semantics(module: Any, dt: float, path: str) -> Semantics:
+def semantics(module: Any, model: Arithmetic, path: str) -> Semantics:
     """What the module computes, read from its bound update function.
 
     `reset_mechanism` and a loaded state_dict do not change the update of an existing module; with
     `reset_delay=False` they do change the reset after the spike, so the two must then agree.
     A delayed reset to zero takes effect before leak and input in Leaky, after them in the others.
     """
-    update = module.state_function
-    owner: Any = getattr(update, "__self__", None)
-    name = getattr(update, "__name__", "")
-    if name not in _RESETS or owner is not module:
-        raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
-    reset = _RESETS[name]
+    reset = _reset(module, path)
     timing: ResetTiming = "immediate"
     lapicque = isinstance(module, snn.Lapicque)
     if not lapicque and not module.reset_delay:
@@ -187,11 +236,20 @@ def semantics(module: Any, dt: float, path: str) -> Semantics:
     elif reset != "none":
         timing = "delayed"
     return Semantics(
-        dt=_time_step(module, path) if lapicque else dt,
+        dt=_time_step(module, model, path) if lapicque else model.dt,
         reset=reset,
         reset_timing=timing,
-        rounding="float32",
+        rounding=model.name,
     )
+
+
+def _reset(module: Any, path: str) -> Reset:
+    update = module.state_function
+    owner: Any = getattr(update, "__self__", None)
+    name = getattr(update, "__name__", "")
+    if name not in _RESETS or owner is not module:
+        raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
+    return _RESETS[name]
 
 
 def _check_plain(module: Any, path: str) -> None:

@@ -61,9 +61,9 @@ def _linear(weight: Array, bias: Array | None) -> nir.NIRNode:
 
 
 def _array(tensor: torch.Tensor, name: str, path: str) -> Array:
-    if tensor.dtype != torch.float32:
+    if tensor.dtype not in (torch.float32, torch.float64):
         raise ModelError(
-            f"{name} is {tensor.dtype}, expected torch.float32",
+            f"{name} is {tensor.dtype}, expected torch.float32 or torch.float64",
             node=path,
             hint="Convert the model with module.float().",
         )
@@ -168,15 +168,16 @@ def _typed(node: nir.NIRNode, in_shape: Shape, out_shape: Shape) -> Any:
     return node
 
 
-def recurrent_node(module: Any, shape: Shape, path: str) -> nir.NIRNode:
+def recurrent_node(module: Any, shape: Shape, dtype: torch.dtype, path: str) -> nir.NIRNode:
     """The NIR node of the weights from a population of `shape` to itself.
 
-    `module` is what an RLeaky or RSynaptic at `path` has as `recurrent`.  Its bias acts from the
-    first step on, before any spike: snnTorch adds `recurrent(0)` there.
+    `module` is what an RLeaky or RSynaptic at `path` has as `recurrent`, and `dtype` the type of
+    what it delivers: a single V times float32 spikes is float32 even in a float64 model.  Its bias
+    acts from the first step on, before any spike: snnTorch adds `recurrent(0)` there.
     """
     inner = f"{path}.recurrent".lstrip(".")
     if type(module) in (rleaky.RecurrentOneToOne, rsynaptic.RecurrentOneToOne):
-        return nir.Scale(neuron_array(module.V, "V", shape, path))
+        return nir.Scale(neuron_array(module.V, "V", shape, dtype, path))
     if type(module) is nn.Conv2d and len(shape) == 3:
         return _conv(module, inner, shape, shape, *_weights(module, inner))
     if type(module) is not nn.Linear or len(shape) != 1:
@@ -189,16 +190,18 @@ def recurrent_node(module: Any, shape: Shape, path: str) -> nir.NIRNode:
     return _linear(*_weights(module, inner))
 
 
-def neuron_array(tensor: torch.Tensor, name: str, shape: Shape, path: str) -> NDArray[np.float64]:
-    """A neuron parameter as snnTorch computes with it: rounded to float32, of the given shape."""
-    if tensor.is_floating_point() and tensor.dtype != torch.float32 and tensor.dim():
+def neuron_array(
+    tensor: torch.Tensor, name: str, shape: Shape, dtype: torch.dtype, path: str
+) -> NDArray[np.float64]:
+    """A neuron parameter as snnTorch computes with it in tensors of `dtype`, of the given shape."""
+    if tensor.dim() and torch.promote_types(tensor.dtype, dtype) != dtype:
         raise ModelError(
-            f"{name} is {tensor.dtype}, expected torch.float32",
+            f"{name} is {tensor.dtype}, expected {dtype}",
             node=path,
-            hint="Convert the model with module.float().",
+            hint="Give all parameters one type with module.float() or module.double().",
         )
     value: NDArray[np.float64]
-    value = tensor.detach().cpu().to(torch.float32).numpy().astype(np.float64)
+    value = tensor.detach().cpu().to(dtype).numpy().astype(np.float64)
     try:
         return np.broadcast_to(value, (1, *shape)).reshape(shape).copy()
     except ValueError as error:

@@ -11,7 +11,8 @@ from torch import nn
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_ops import tensors
 from neurodeploy.frontends._snntorch_run import Stepper, guarded, preserved, state_arguments
-from neurodeploy.frontends._snntorch_trace import LEAVES, StateRestartError, Tracer
+from neurodeploy.frontends._snntorch_states import StateRestartError
+from neurodeploy.frontends._snntorch_trace import LEAVES, Tracer
 from neurodeploy.frontends._snntorch_values import (
     Layer,
     Operand,
@@ -36,8 +37,10 @@ class Observation:
     Attributes
     ----------
     parts: the modules by their path.
+    dtype: the model's float type.
     shapes: population shape of every neuron module, in the order in which they run.
     currents: what drives it.
+    feedback: the float type of what recurrent weights deliver to it.
     readouts: the neurons whose spikes, or else membrane potential, are returned.
     input_shape: shape of one step's input.
     loop: whether forward holds the time loop.
@@ -46,8 +49,10 @@ class Observation:
     """
 
     parts: dict[str, nn.Module]
+    dtype: torch.dtype
     shapes: dict[str, Shape]
     currents: dict[str, Operand]
+    feedback: dict[str, torch.dtype]
     readouts: dict[str, Readout]
     input_shape: Shape
     loop: bool
@@ -83,10 +88,10 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
     with preserved(module):
         before = _parameters(module)
         tracer = Tracer(module, sample)
-        stepper = Stepper(module, arguments, sample.device)
+        stepper = Stepper(module, arguments, sample.dtype, sample.device)
         for name, state in stepper.states.items():
             tracer.track(state, StateArgument(name))
-        with guarded(lambda: tracer.where):
+        with guarded(lambda: tracer.where, tracer.dtype):
             with tracer:
                 returned = stepper(sample)
             values = [tracer.value(tensor) for tensor in tensors(returned)]
@@ -100,8 +105,10 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
     currents = {path: calls[0] for path, calls in tracer.currents.items()}
     return Observation(
         tracer.parts,
+        tracer.dtype,
         tracer.shapes,
         currents,
+        tracer.feedback,
         _readouts([v for value in values if value is not None for v in flat(value)], currents),
         input_shape,
         loop,

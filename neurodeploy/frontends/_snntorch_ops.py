@@ -20,7 +20,7 @@ QUERIES = _names(
     "__len__ __repr__ __format__ zeros_like ones_like empty_like full_like rand_like randn_like "
     "new_zeros new_ones new_empty new_full"
 )
-COPIES = _names("detach clone contiguous float to cpu cuda data type requires_grad_")
+COPIES = _names("detach clone contiguous float double to type_as cpu cuda data type requires_grad_")
 RESHAPES = _names("flatten view reshape squeeze unsqueeze ravel")
 VIEWS = _names(
     "__getitem__ select unbind split chunk narrow transpose permute swapaxes movedim T mT"
@@ -72,6 +72,11 @@ def tensors(data: Any) -> Iterator[torch.Tensor]:
     elif isinstance(data, dict):
         for item in data.values():
             yield from tensors(item)
+
+
+def is_in_place(name: str) -> bool:
+    """Whether an operation changes its first argument."""
+    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
 
 
 def is_flat(before: torch.Tensor, after: torch.Tensor) -> bool:

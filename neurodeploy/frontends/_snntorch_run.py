@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import ModelError, NeurodeployError
+from neurodeploy.frontends._snntorch_casts import CAST_HINT
 from neurodeploy.frontends._snntorch_classes import states
 
 _CONTAINERS = (dict, list, set, OrderedDict)
+_WIDTHS = (torch.float32, torch.float64)
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -23,6 +25,45 @@ def device_of(module: nn.Module) -> torch.device:
     for tensor in (*module.parameters(), *module.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """float32 or float64: what all parameters and stored buffers with axes have.
+
+    Torch computes with a single number in the precision of the tensor that it meets, so single
+    numbers decide only where there is nothing else.
+
+    Raises
+    ------
+    ModelError
+        They differ, or one is of another float type.
+    """
+    state = module.state_dict(keep_vars=True)
+    floats = {
+        name: tensor
+        for name, tensor in state.items()
+        if isinstance(tensor, torch.Tensor) and (tensor.is_floating_point() or tensor.is_complex())
+    }
+    sized = {name: tensor.dtype for name, tensor in floats.items() if tensor.dim()}
+    for name, dtype in sized.items():
+        if dtype not in _WIDTHS:
+            raise ModelError(
+                f"is {dtype}, expected torch.float32 or torch.float64",
+                node=name,
+                hint="Convert the model with module.float().",
+            )
+    first, *_ = sized or [""]
+    for name, dtype in sized.items():
+        if dtype != sized[first]:
+            raise ModelError(
+                f"is {dtype}, {first} {sized[first]}",
+                node=name,
+                hint="Give all parameters one type with module.float() or module.double().",
+            )
+    if sized:
+        return sized[first]
+    alone = {tensor.dtype for tensor in floats.values()}
+    return torch.float64 if alone == {torch.float64} else torch.float32
 
 
 @contextmanager
@@ -76,17 +117,18 @@ def state_arguments(module: nn.Module) -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def guarded(where: Callable[[], str]) -> Iterator[None]:
+def guarded(where: Callable[[], str], dtype: torch.dtype) -> Iterator[None]:
     """Turn whatever the user's forward raises into a `ModelError` that says where."""
     try:
         yield
     except NeurodeployError:
         raise
     except Exception as error:
+        hint = "Check that the model runs on the sample, in evaluation mode and from rest."
         raise ModelError(
             f"forward failed with {type(error).__name__}: {error}",
             node=where(),
-            hint="Check that the model runs on the sample, in evaluation mode and from rest.",
+            hint=f"{hint} {CAST_HINT}" if dtype == torch.float64 else hint,
         ) from error
 
 
@@ -101,9 +143,15 @@ class Stepper:
     states: the state arguments of the next call, by name.
     """
 
-    def __init__(self, module: nn.Module, arguments: Iterable[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        arguments: Iterable[str],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
         self.module = module
-        self.states = {name: torch.zeros(0, device=device) for name in arguments}
+        self.states = {name: torch.zeros(0, dtype=dtype, device=device) for name in arguments}
 
     def __call__(self, x: torch.Tensor) -> Any:
         """One call of `forward`."""

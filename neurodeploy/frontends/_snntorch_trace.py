@@ -13,18 +13,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from neurodeploy.errors import ModelError
 from neurodeploy.frontends import _snntorch_ops as ops
+from neurodeploy.frontends._snntorch_casts import keeps
 from neurodeploy.frontends._snntorch_classes import NEURONS, TERMS, refusal, states
+from neurodeploy.frontends._snntorch_states import StateTracer
 from neurodeploy.frontends._snntorch_values import (
     Kind,
     Layer,
     Operand,
     Rearranged,
     Record,
-    Shape,
     Source,
     Spikes,
     State,
@@ -43,70 +42,26 @@ LEAVES = (*_LAYERS, *_NORMS, *_BYPASSED, nn.Flatten, *NEURONS)
 _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-class StateRestartError(ModelError):
-    """A neuron starts from zeros in every call of `forward`."""
-
-
-class Tracer(TorchFunctionMode):
-    """Follows the sample through a module; to be used within `preserved`, and as a context.
-
-    Attributes
-    ----------
-    parts: the modules by their path.
-    currents: for every neuron module, in order of the first call, what drove it in each call.
-    shapes: its population shape.
-    owners: the path of the state that each state argument of forward is (`lif1.mem`).
-    """
+class Tracer(StateTracer):
+    """Follows the sample through a module; to be used within `preserved`, and as a context."""
 
     def __init__(self, module: nn.Module, sample: torch.Tensor) -> None:
-        super().__init__()
-        self.parts: dict[str, nn.Module] = dict(module.named_modules())
-        self.currents: dict[str, list[Operand]] = {}
-        self.shapes: dict[str, Shape] = {}
-        self.owners: dict[str, str] = {}
-        self._values: dict[int, tuple[torch.Tensor, Value]] = {}
-        self._root = type(module).__name__
-        self._stack: list[str] = []
+        super().__init__(module, sample.dtype)
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
-        self._samples: list[torch.Tensor] = []
         self.track(sample, Source(tuple(sample.shape[1:])))
         for path, part in self.parts.items():
             part.register_forward_pre_hook(partial(self._enter, path), with_kwargs=True)
             part.register_forward_hook(partial(self._leave, path), with_kwargs=True, prepend=True)
-
-    def track(self, tensor: torch.Tensor, value: Value) -> None:
-        """Note the origin of a tensor (and keep it alive, so that its id stays its own)."""
-        self._values[id(tensor)] = (tensor, value)
-        if isinstance(value, Source) and value.axis is None:
-            self._samples.append(tensor)
-
-    def value(self, tensor: object) -> Value | None:
-        """Origin of a tensor; None for a constant."""
-        entry = self._values.get(id(tensor))
-        return entry[1] if entry is not None and entry[0] is tensor else None
-
-    def node(self, path: str) -> str:
-        """Name of a module in messages."""
-        return path or self._root
-
-    @property
-    def where(self) -> str:
-        """Name of the module that is running."""
-        return self.node(self._path)
-
-    @property
-    def _path(self) -> str:
-        return self._stack[-1] if self._stack else ""
-
-    def _refuse(self, message: str, hint: str) -> ModelError:
-        return ModelError(message, node=self.where, hint=hint)
+            part.register_forward_hook(self._left)
 
     # Modules
 
     def _enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._stack.append(path)
-        if self._entered is not None:
-            return  # a part of the layer that is running: recurrent weights
+        if self._entered is not None:  # a part of the layer that is running
+            if self._is_feedback(module):
+                self._fed_back(self._entered[0], _first(args, kwargs))
+            return
         library = next(c for c in type(module).__mro__ if _is_library(c))
         if library in _OPENED:
             return
@@ -133,7 +88,18 @@ class Tracer(TorchFunctionMode):
         if self._entered is not None and self._entered[0] == path:
             self._leaf(path, module, _first(args, kwargs), self._entered[1], output)
             self._entered = None
+        elif self._is_feedback(module):
+            self._delivers(output)
         self._stack.pop()
+
+    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._entered is not None and self._is_feedback(module):
+            self._delivered_unchanged(self._entered[0], output)
+
+    def _is_feedback(self, module: nn.Module) -> bool:
+        """Whether a module is the recurrent weights of the neuron that is running."""
+        running = self.parts[self._entered[0]] if self._entered is not None else None
+        return getattr(running, "recurrent", None) is module
 
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
@@ -188,57 +154,6 @@ class Tracer(TorchFunctionMode):
             )
         return replace(operand, norms=(*operand.norms, path))
 
-    # Neurons
-
-    def _check_state(self, path: str, name: str, kept: torch.Tensor, passed: Any) -> None:
-        """Check that a neuron starts from zeros and then goes on from its own last state."""
-        step = len(self.currents.get(path, ()))
-        state = kept if passed is None else passed
-        value = self.value(state)
-        if step and value == self._state(path, name, step - 1):
-            return
-        target = f"{path}.{name}".lstrip(".")
-        if isinstance(value, StateArgument) and not step:
-            if self.owners.setdefault(value.name, target) == target:
-                return
-            raise self._refuse(
-                f"takes {value.name}, which belongs to {self.owners[value.name]}",
-                "Give every state an argument of its own.",
-            )
-        zeros = value is None and not bool(state.any())
-        if zeros and not step:
-            return
-        if zeros:
-            raise StateRestartError(
-                f"its {TERMS[name]} is set to zero between two steps",
-                node=self.node(path),
-                hint="Where forward holds the time loop, give a sample with two or more steps; "
-                "where it is one step, keep the state in the neuron or take it as an argument.",
-            )
-        raise self._refuse(
-            f"its {TERMS[name]} is neither zero at the start nor its own of the step before",
-            "Start from zeros, and hand every neuron's state back to it unchanged.",
-        )
-
-    def _state(self, path: str, name: str, step: int) -> Value:
-        """The value of a neuron's state tensor after a call."""
-        return Spikes(self.shapes[path], path, step) if name == "spk" else State(path, step, name)
-
-    def _fired(self, path: str, module: nn.Module, operand: Operand, output: Any) -> None:
-        spikes = output[0] if isinstance(output, tuple) else output
-        if tuple(spikes.shape[1:]) != operand.shape:
-            raise self._refuse(
-                f"a parameter broadcast its input of shape {operand.shape} to "
-                f"{tuple(spikes.shape[1:])}",
-                "Give them the population's shape.",
-            )
-        calls = self.currents.setdefault(path, [])
-        self.shapes[path] = operand.shape
-        self.track(spikes, Spikes(operand.shape, path, len(calls)))
-        for name in states(module):
-            self.track(getattr(module, name), self._state(path, name, len(calls)))
-        calls.append(operand)
-
     # Operations outside the layers
 
     def __torch_function__(
@@ -246,7 +161,7 @@ class Tracer(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._entered is not None:
-            return func(*args, **kwargs)
+            return self._within(ops.name(func), func(*args, **kwargs), args)
         tracked = [t for t in ops.tensors((args, kwargs)) if self.value(t) is not None]
         if not tracked:
             return func(*args, **kwargs)
@@ -259,6 +174,22 @@ class Tracer(TorchFunctionMode):
         if op not in ops.QUERIES:
             self._follow(op, args, kwargs, tracked, result)
         return result
+
+    def _within(self, op: str, result: Any, args: Any) -> Any:
+        """What a layer does inside; a hook on recurrent weights may cast the spikes there."""
+        value = self.value(args[0]) if args else None
+        if not isinstance(value, Spikes):
+            return result
+        if ops.is_in_place(op):
+            raise self._refuse(f"{op} changes the last spikes", "Remove the hook that does.")
+        if op in ops.COPIES and self._keeps(value, args[0], result):
+            self.track(result, value)
+        return result
+
+    def _keeps(self, value: Value, before: torch.Tensor, after: torch.Tensor) -> bool:
+        """Whether a copy has the same numbers in its float type."""
+        same = before.dtype == after.dtype
+        return same or keeps(value, before.dtype, after.dtype, self.dtype, self.parts)
 
     def _follow(
         self, op: str, args: Any, kwargs: dict[str, Any], tracked: list[torch.Tensor], result: Any
@@ -329,7 +260,12 @@ class Tracer(TorchFunctionMode):
 
     def _rearranged(self, op: str, before: torch.Tensor, after: torch.Tensor) -> None:
         value = self.value(before)
-        copied = op not in ops.VIEWS and after.shape == before.shape and after.dtype == before.dtype
+        copied = op not in ops.VIEWS and after.shape == before.shape
+        if value is not None and copied and not self._keeps(value, before, after):
+            raise self._refuse(
+                f"{op} turns {before.dtype} into {after.dtype}",
+                "Spikes and the sample can be cast to float32 and float64, currents cannot.",
+            )
         if value is not None and (after is before or copied or isinstance(value, Record)):
             self.track(after, value)
         elif (

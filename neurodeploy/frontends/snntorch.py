@@ -22,10 +22,21 @@ from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.frontends._snntorch_classes import NEURONS, RECURRENT
-from neurodeploy.frontends._snntorch_neurons import graded_factor, neuron_node, semantics
+from neurodeploy.frontends._snntorch_neurons import (
+    Arithmetic,
+    graded_factor,
+    neuron_node,
+    semantics,
+)
 from neurodeploy.frontends._snntorch_nodes import check_finite, layer_node, recurrent_node
 from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
-from neurodeploy.frontends._snntorch_run import Stepper, device_of, guarded, preserved
+from neurodeploy.frontends._snntorch_run import (
+    Stepper,
+    device_of,
+    dtype_of,
+    guarded,
+    preserved,
+)
 from neurodeploy.frontends._snntorch_values import (
     Layer,
     Operand,
@@ -52,10 +63,13 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     Parameters
     ----------
     module:
-        With float32 parameters, on any device.
+        With float32 or float64 parameters, on any device.  snnTorch's spikes are float32 in a
+        float64 model too; between its layers they must be cast (`x.double()` in `forward`, or in
+        forward pre-hooks of the layers and of a neuron's `recurrent`).
     sample:
         What `forward` takes, batch axis included: one step's input (B, ...), or, where `forward`
-        holds the time loop, what that loop takes, of two or more steps.  Its values do not matter.
+        holds the time loop, what that loop takes, of two or more steps.  Its values and type do not
+        matter.
     dt:
         Length of a time step in seconds; it relates NIR's time constants to alpha and beta.
         `Lapicque` has its own `time_step`, and its input gain may differ in the last float32 bit.
@@ -63,9 +77,9 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     Returns
     -------
     nir.NIRGraph
-        Nodes named after module paths; weights float32 (float64 where a batch norm is folded in),
-        neuron parameters float64 of the population's shape, shapes without batch and time.  Every
-        neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
+        Nodes named after module paths; weights in the model's type (float64 where a batch norm is
+        folded in), neuron parameters float64 of the population's shape, shapes without batch and
+        time.  Every neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
         `<neuron>.recurrent` between the neuron and itself; what they carry arrives one step later.
 
     Raises
@@ -80,8 +94,9 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     if not 0 < dt < math.inf:
         raise InputError(f"dt is {dt}, expected a positive time in seconds")
     check_finite(module)
+    sample = sample.to(device_of(module), dtype_of(module))
     try:
-        return _Builder(observe(module, sample.to(device_of(module))), dt).graph()
+        return _Builder(observe(module, sample), dt).graph()
     except ModelError as error:
         error.node = error.node or type(module).__name__
         raise
@@ -92,7 +107,7 @@ class _Builder:
 
     def __init__(self, observed: Observation, dt: float) -> None:
         self.observed = observed
-        self.dt = dt
+        self.model = Arithmetic(dt, observed.dtype)
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: set[tuple[str, str]] = set()
         self.layers: dict[Layer, str] = {}
@@ -114,7 +129,7 @@ class _Builder:
             "producer": "neurodeploy",
             "framework": "snntorch",
             "framework_version": snn.__version__,
-            "dt": self.dt,
+            "dt": self.model.dt,
             "forward": {
                 "loop": observed.loop,
                 "time_axis": observed.time_axis,
@@ -168,10 +183,10 @@ class _Builder:
 
     def _neuron(self, path: str, shape: Shape) -> None:
         module = self.observed.parts[path]
-        node = neuron_node(module, shape, self.dt, path)
+        node = neuron_node(module, shape, self.model, path)
         entries: dict[str, Any] = {
-            "semantics": semantics(module, self.dt, path).to_dict(),
-            "dtype": "float32",
+            "semantics": semantics(module, self.model, path).to_dict(),
+            "dtype": self.model.name,
             "module": path,
         }
         if self.observed.readouts.get(path) == "membrane":
@@ -179,11 +194,12 @@ class _Builder:
         node.metadata = to_metadata(**entries)
         name = self._add(path, node, self._sources(self.observed.currents[path]))
         self.neurons[path] = self.spikes[path] = name
-        factor = graded_factor(module, shape, path)
+        factor = graded_factor(module, shape, self.model.dtype, path)
         if factor is not None:
             self.spikes[path] = self._add(f"{name}.graded", nir.Scale(factor), [name])
         if isinstance(module, RECURRENT):
-            weights = recurrent_node(module.recurrent, shape, path)
+            feedback = self.observed.feedback[path]
+            weights = recurrent_node(module.recurrent, shape, feedback, path)
             loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
             self.edges.add((loop, name))
 
@@ -197,7 +213,7 @@ class _Builder:
 
 
 def reference_spikes(
-    module: nn.Module, inputs: NDArray[np.float32], graph: nir.NIRGraph
+    module: nn.Module, inputs: NDArray[Any], graph: nir.NIRGraph
 ) -> dict[str, NDArray[np.uint8]]:
     """Spikes of the snnTorch module itself, from rest: what the graph is checked against.
 
@@ -206,8 +222,8 @@ def reference_spikes(
     module:
         The module that `graph` was made from; it is left as it was.
     inputs:
-        float32 [B, T, *shape of one step].  Where `forward` repeats one input for a number of
-        steps, the input must be constant over T and T must be that number.
+        [B, T, *shape of one step], float32 or float64 as the module.  Where `forward` repeats one
+        input for a number of steps, the input must be constant over T and T must be that number.
     graph:
         The result of `from_snntorch`.
 
@@ -232,9 +248,11 @@ def reference_spikes(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
     shape = tuple(int(n) for n in graph.nodes["input"].input_type["input"])
-    if inputs.dtype != np.float32 or inputs.shape[2:] != shape or not inputs.size:
+    dtype = dtype_of(module)
+    expected = str(dtype).removeprefix("torch.")
+    if inputs.dtype != np.dtype(expected) or inputs.shape[2:] != shape or not inputs.size:
         raise InputError(
-            f"inputs are {inputs.dtype} {inputs.shape}, expected float32 (batch, time, "
+            f"inputs are {inputs.dtype} {inputs.shape}, expected {expected} (batch, time, "
             f"{', '.join(map(str, shape))}), not empty"
         )
     with preserved(module):
@@ -242,8 +260,8 @@ def reference_spikes(
         for path in nodes:
             parts[path].register_forward_hook(partial(_record, spikes[path]))
         device = device_of(module)
-        stepper = Stepper(module, forward["arguments"], device)
-        with guarded(lambda: type(module).__name__):
+        stepper = Stepper(module, forward["arguments"], dtype, device)
+        with guarded(lambda: type(module).__name__, dtype):
             for x in _calls(inputs, forward):
                 stepper(torch.from_numpy(x).to(device))
                 stepper.advance(forward["arguments"])
@@ -265,9 +283,7 @@ def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
     return {str(entry.get("module")): name for name, entry in entries.items() if entry}
 
 
-def _calls(
-    inputs: NDArray[np.float32], forward: Mapping[str, Any]
-) -> Iterator[NDArray[np.float32]]:
+def _calls(inputs: NDArray[Any], forward: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
     """What forward is called with, call by call; each a copy."""
     if not forward["loop"]:
         yield from np.moveaxis(inputs, 1, 0).copy()

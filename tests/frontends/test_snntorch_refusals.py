@@ -174,11 +174,15 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "flatten all": (lambda: after_linear(nn.Flatten(0), hidden()), "1", "nn.Flatten turns"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(4), hidden()), "0.weight", "not initialised"),
-    "double": (lambda: neuron().double(), "0", "dtype"),
+    "mixture": (
+        lambda: nn.Sequential(hidden(), nn.Linear(6, 4).double(), nn.Linear(4, 4)),
+        "2.weight",
+        "is torch.float32, 1.weight torch.float64",
+    ),
     "half weight": (
         lambda: nn.Sequential(hidden(), nn.Linear(6, 4).half(), hidden()),
-        "1",
-        "RuntimeError",
+        "1.weight",
+        "is torch.float16",
     ),
     "weight norm": (weight_norm, "0", "its weight is computed"),
     "new weight norm": (
@@ -200,7 +204,7 @@ NEURONS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "threshold": (lambda: neuron(threshold=0.0), "1", "thresholds are not positive"),
     "negative": (lambda: neuron(threshold=torch.tensor([1, 1, -1, 1])), "1", "1 of 4 thresholds"),
     "graded zero": (lambda: neuron(graded_spikes_factor=0.0), "1", "graded_spikes_factor is zero"),
-    "double beta": (lambda: neuron(torch.full((4,), 0.5).double()), "1", "torch.float64"),
+    "double beta": (lambda: neuron(torch.full((4,), 0.5).double()), "1.beta", "torch.float64"),
     "broadcast": (lambda: nn.Sequential(hidden(torch.ones(5, 1, 6) / 2)), "0", "broadcast"),
     "per sample": (lambda: neuron(torch.rand(BATCH, 4)), "1", "does not fit"),
     "changed reset": (
