@@ -79,9 +79,10 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
     NIR: tau dv/dt = v_leak - v + r i, and for CubaLIF tau_syn di/dt = -i + w_in x.  Euler:
     v' = (1 - dt/tau) v + (dt/tau)(v_leak + r i), with the i of the same step.  Exact (zero-order
     hold): 1 - dt/tau becomes exp(-dt/tau).  IF and I integrate r dt x, a Threshold keeps nothing:
-    v' = x.  i is scaled by r dt/tau here, so the gain of x is the product of both.  Where the
-    metadata says that the source model had float32 parameters, decays and gains are rounded to
-    float32, which gives back the model's own alpha and beta bit for bit.
+    v' = x.  i is scaled by r dt/tau here, so the gain of x is the product of both; where r is
+    tau/dt it is 1 bit for bit.  Where the metadata says that the source model had float32
+    parameters, decays and gains are rounded to float32, which gives back the model's own alpha and
+    beta bit for bit.
     """
     none = np.zeros(shape)
     if isinstance(node, nir.Threshold):
@@ -98,17 +99,19 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
 
     resistance = real_array(node.r, shape, "r")
     if isinstance(node, (nir.IF, nir.I)):
-        return Steps(none, np.ones(shape), rounded(semantics.dt * resistance), none)
+        return Steps(none, np.ones(shape), rounded(resistance / (1.0 / semantics.dt)), none)
     cuba = isinstance(node, (nir.CubaLIF, nir.CubaLI))
     share = _share(node.tau_mem if cuba else node.tau, shape, semantics)
     leak = share * real_array(node.v_leak, shape, "v_leak")
-    decay, gain = rounded(1.0 - share), rounded(share * resistance)
+    decay = rounded(1.0 - share)
+    gain = rounded(_gain(resistance, node.tau_mem if cuba else node.tau, share, semantics))
     if not cuba:
         return Steps(none, decay, gain, leak)
     if np.any(leak != 0):
         raise ModelError("v_leak is not 0, which a neuron with a synaptic current cannot have here")
     synaptic = _share(node.tau_syn, shape, semantics)
-    weight = rounded(synaptic * real_array(node.w_in, shape, "w_in"))
+    weight = real_array(node.w_in, shape, "w_in")
+    weight = rounded(_gain(weight, node.tau_syn, synaptic, semantics))
     return Steps(rounded(1.0 - synaptic), decay, weight * gain, none)
 
 
@@ -161,6 +164,12 @@ def _share(tau: Any, shape: Shape, semantics: Semantics) -> FloatArray:
             hint="Choose the dt that the model was trained with.",
         )
     return np.asarray(share)
+
+
+def _gain(factor: FloatArray, tau: Any, share: FloatArray, semantics: Semantics) -> FloatArray:
+    """What `factor` times the share is."""
+    euler = semantics.integrator == "euler"
+    return factor / (np.asarray(tau, np.float64) / semantics.dt) if euler else factor * share
 
 
 def linear_map(node: nir.NIRNode, shape: Shape) -> tuple[tuple[LinearMap, ...], FloatArray | None]:

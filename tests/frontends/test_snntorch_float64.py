@@ -316,3 +316,14 @@ def test_pooling_in_float32_is_refused_in_a_float64_model() -> None:
     with pytest.raises(ModelError, match=r"computes in torch\.float32") as caught:
         from_snntorch(net, torch.rand(2, 1, 5, 6))
     assert caught.value.node == "2"
+
+
+@pytest.mark.parametrize("dt", [1e-4, 1e-3, 0.7])
+@pytest.mark.parametrize("integrates", [False, True])
+def test_the_gain_of_a_float64_neuron_is_one(dt: float, integrates: bool) -> None:
+    """Bit for bit: connections carry the weights and nothing else."""
+    neuron = hidden(torch.ones(500))
+    if not integrates:
+        neuron = snn.Synaptic(precise(500), precise(500), init_hidden=True)
+    network = api.load(from_snntorch(neuron.double(), torch.rand(1, 500), dt=dt))
+    assert all(not connection.ops for connection in network.connections)
