@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -21,13 +20,12 @@ from neurodeploy.frontends._snntorch_values import (
     Spikes,
     State,
     StateArgument,
+    Sum,
     Value,
     flat,
     origins,
     relative,
 )
-
-Readout = Literal["spikes", "membrane"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,8 @@ class Observation:
     shapes: population shape of every neuron module, in the order in which they run.
     currents: what drives it.
     feedback: the float type of what recurrent weights deliver to it.
-    readouts: the neurons whose spikes, or else membrane potential, are returned.
+    outputs: what forward returns, each thing once: spikes, what layers make of them, and the
+        membrane potential (a `State`) of neurons that drive nothing and return no spikes.
     input_shape: shape of one step's input.
     loop: whether forward holds the time loop.
     time_axis: axis of forward's input that is time; None where each step gets all of it.
@@ -53,7 +52,7 @@ class Observation:
     shapes: dict[str, Shape]
     currents: dict[str, Operand]
     feedback: dict[str, torch.dtype]
-    readouts: dict[str, Readout]
+    outputs: tuple[Operand | State, ...]
     input_shape: Shape
     loop: bool
     time_axis: int | None
@@ -109,7 +108,7 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
         tracer.shapes,
         currents,
         tracer.feedback,
-        _readouts([v for value in values if value is not None for v in flat(value)], currents),
+        _outputs([v for value in values if value is not None for v in flat(value)], currents),
         input_shape,
         loop,
         time_axis,
@@ -212,31 +211,39 @@ def _check_periodic(tracer: Tracer) -> None:
             )
 
 
-def _readouts(values: list[Value], currents: dict[str, Operand]) -> dict[str, Readout]:
-    """Neurons that are read: those that return spikes, and last ones that return only membranes."""
-    for value in values:
-        if not isinstance(value, (Spikes, State)):
-            raise ModelError(
-                "forward returns something other than spikes or a membrane potential",
-                node=value.path if isinstance(value, Layer) else None,
-                hint="End the model with a neuron, for instance snn.Leaky(beta, "
-                'reset_mechanism="none"), and return its spikes or membrane potential.',
-            )
-    drivers = {
-        origin.path
-        for current in currents.values()
-        for origin in origins(current)
-        if isinstance(origin, Spikes)
-    }
-    readouts: dict[str, Readout] = {}
-    for value in values:
-        if isinstance(value, Spikes):
-            readouts[value.path] = "spikes"
-        elif isinstance(value, State) and value.name == "mem" and value.path not in drivers:
-            readouts.setdefault(value.path, "membrane")
-    if not readouts:
+def _outputs(values: list[Value], currents: dict[str, Operand]) -> tuple[Operand | State, ...]:
+    """What is read in every step: see `Observation.outputs`."""
+    read = [value if isinstance(value, State) else _of_one_step(value) for value in values]
+    returned = [value for value in read if not isinstance(value, State)]
+    driven = [*currents.values(), *(value for value in returned if not isinstance(value, Spikes))]
+    drivers = {o.path for value in driven for o in origins(value) if isinstance(o, Spikes)}
+    spiking = {value.path for value in returned if isinstance(value, Spikes)}
+    outputs: dict[Operand | State, None] = {}
+    for value in read:
+        if not isinstance(value, State):
+            outputs[value] = None
+        elif value.name == "mem" and value.path not in drivers | spiking:
+            outputs[replace(value, step=0)] = None
+    if not outputs:
         raise ModelError(
-            "forward returns neither spikes nor the membrane potential of a last neuron",
+            "forward returns neither an output of neurons or layers nor the membrane potential of "
+            "last neurons",
             hint="Return the spikes of the output neurons.",
         )
-    return readouts
+    return tuple(outputs)
+
+
+def _of_one_step(value: Value) -> Operand:
+    """A returned value, its steps counted from the one that it belongs to."""
+    if not isinstance(value, (Spikes, Layer, Sum)):
+        raise ModelError(
+            "forward returns what it was given",
+            hint="Return spikes, membrane potentials, or what layers make of spikes.",
+        )
+    steps = {o.step for o in origins(value) if isinstance(o, Spikes) or o.axis is not None}
+    if len(steps) > 1:
+        raise ModelError(
+            f"forward returns a value that combines {len(steps)} time steps",
+            hint="Return the values of all steps, and reduce them outside the model.",
+        )
+    return relative(value, steps.pop() if steps else 0)

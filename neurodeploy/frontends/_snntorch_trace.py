@@ -251,9 +251,9 @@ class Tracer(StateTracer):
 
     def _recorded(self, op: str, parts: list[torch.Tensor]) -> Record:
         items = [item for part in parts for item in flat(self.value(part) or Rearranged())]
-        if not all(isinstance(item, (Spikes, State, Layer)) for item in items):
+        if not all(isinstance(item, (Spikes, State, Layer, Sum)) for item in items):
             raise self._refuse(
-                f"{op} joins something other than outputs of neurons",
+                f"{op} joins something other than outputs of neurons and layers",
                 "Stack the spikes of all steps, and return them.",
             )
         return Record(tuple(items))

@@ -29,7 +29,7 @@ from neurodeploy.frontends._snntorch_neurons import (
     semantics,
 )
 from neurodeploy.frontends._snntorch_nodes import check_finite, layer_node, recurrent_node
-from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
+from neurodeploy.frontends._snntorch_observe import Observation, observe
 from neurodeploy.frontends._snntorch_run import (
     Stepper,
     device_of,
@@ -43,6 +43,7 @@ from neurodeploy.frontends._snntorch_values import (
     Shape,
     Source,
     Spikes,
+    State,
     Term,
     origins,
     terms,
@@ -59,6 +60,10 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     folded), `Dropout`, `Dropout2d`, `Identity`, the neurons `Leaky`, `Synaptic`, `Lapicque`,
     `RLeaky` and `RSynaptic`, sums of branches, and time loops in `forward`.  The module is left as
     it was.
+
+    What `forward` returns, in any nesting of tuples, lists and dicts and stacked over time, are the
+    outputs: spikes, what layers make of spikes, and the membrane potential of neurons that drive
+    nothing and whose spikes are not returned.  Other states that it returns are no outputs.
 
     Parameters
     ----------
@@ -123,8 +128,8 @@ class _Builder:
                 self._neuron(path, shape)
             else:
                 logger.warning("%s reaches no output; it is left out", path)
-        for path, readout in observed.readouts.items():
-            self._output(path, readout)
+        for value in observed.outputs:
+            self._output(value)
         entries = {
             "producer": "neurodeploy",
             "framework": "snntorch",
@@ -143,13 +148,13 @@ class _Builder:
     def _used(self) -> set[str]:
         """Neurons that are read or drive, possibly through others, one that is."""
         used: set[str] = set()
-        waiting = list(self.observed.readouts)
+        waiting = list(self.observed.outputs)
         while waiting:
-            path = waiting.pop()
-            if path not in used:
-                used.add(path)
-                drivers = origins(self.observed.currents[path])
-                waiting += [driver.path for driver in drivers if isinstance(driver, Spikes)]
+            value = waiting.pop()
+            drivers = [value] if isinstance(value, State) else origins(value)
+            paths = {driver.path for driver in drivers if not isinstance(driver, Source)} - used
+            used |= paths
+            waiting += [self.observed.currents[path] for path in paths]
         return used
 
     def _name(self, path: str) -> str:
@@ -184,12 +189,20 @@ class _Builder:
     def _neuron(self, path: str, shape: Shape) -> None:
         module = self.observed.parts[path]
         node = neuron_node(module, shape, self.model, path)
+        meaning = semantics(module, self.model, path)
         entries: dict[str, Any] = {
-            "semantics": semantics(module, self.model, path).to_dict(),
+            "semantics": meaning.to_dict(),
             "dtype": self.model.name,
             "module": path,
         }
-        if self.observed.readouts.get(path) == "membrane":
+        if State(path, 0, "mem") in self.observed.outputs:
+            if meaning.reset != "none" and meaning.reset_timing in ("immediate", "held"):
+                raise ModelError(
+                    "returns its membrane potential after the reset of the same step; an output "
+                    "reads what is compared with the threshold",
+                    node=path,
+                    hint='Use reset_delay=True, or reset_mechanism="none".',
+                )
             entries["readout"] = "membrane"
         node.metadata = to_metadata(**entries)
         name = self._add(path, node, self._sources(self.observed.currents[path]))
@@ -203,13 +216,18 @@ class _Builder:
             loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
             self.edges.add((loop, name))
 
-    def _output(self, path: str, readout: Readout) -> None:
-        source = self.spikes[path] if readout == "spikes" else self.neurons[path]
+    def _output(self, value: Operand | State) -> None:
+        """An Output that reads a node, or the sum of several."""
+        if isinstance(value, State):
+            sources, shape = [self.neurons[value.path]], self.observed.shapes[value.path]
+        else:
+            sources, shape = self._sources(value), value.shape
         name = "output"
-        if len(self.observed.readouts) > 1:
-            name = self._name(f"output.{self.neurons[path]}")
-        self.nodes[name] = nir.Output({"output": np.array(self.observed.shapes[path])})
-        self.edges.add((source, name))
+        if len(self.observed.outputs) > 1:
+            path = self.neurons[value.path] if isinstance(value, Spikes) else "+".join(sources)
+            name = self._name(f"output.{path}")
+        self.nodes[name] = nir.Output({"output": np.array(shape)})
+        self.edges |= {(source, name) for source in sources}
 
 
 def reference_spikes(

@@ -133,6 +133,13 @@ def counted(m: Any, x: Any) -> Any:
     return count
 
 
+def over_steps(m: Any, x: Any) -> Any:
+    total = m.lif(x)
+    for _ in range(2):
+        total = total + m.lif(x)
+    return m.fc(total)
+
+
 def clipping(m: Any, x: Any) -> Any:
     m.fc.weight.data.clamp_(-0.1, 0.1)
     return m.lif(m.fc(x))
@@ -163,7 +170,6 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "relu": (lambda: after_linear(hidden(), nn.ReLU()), "2", "ReLU is not supported"),
     "subclass": (lambda: nn.Sequential(MyLinear(6, 4), hidden()), "0", "a subclass of Linear"),
     "no neuron": (lambda: after_linear(), "Sequential", "calls no snnTorch neuron"),
-    "linear last": (lambda: after_linear(hidden(), nn.Linear(4, 2)), "2", "other than spikes"),
     "tuple": (lambda: after_linear(snn.Leaky(0.9), nn.Linear(4, 2)), "2", "gets a tuple"),
     "norm first": (lambda: nn.Sequential(nn.BatchNorm1d(6), hidden()), "0", "does not follow"),
     "norm last": (lambda: after_linear(hidden(), nn.BatchNorm1d(4)), "2", "does not follow"),
@@ -271,9 +277,9 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "membrane": (custom(lambda m, x: m.lif(m.fc(m.a(x)[1]))), "fc", "is a membrane potential"),
     "clipping": (custom(clipping), "fc.weight", "is changed by forward"),
     "adapting": (custom(adapting), "lif.threshold", "is changed by forward"),
-    "returns none": (custom(lambda m, x: (m.lif(x), None)[1]), "Custom", "neither spikes"),
-    "returns input": (custom(lambda m, x: (m.lif(x), x)), "Custom", "other than spikes"),
-    "returns current": (custom(lambda m, x: (m.lif(m.fc(x)), m.fc(x))), "fc", "other than spikes"),
+    "returns none": (custom(lambda m, x: (m.lif(x), None)[1]), "Custom", "neither an output"),
+    "returns input": (custom(lambda m, x: (m.lif(x), x)), "Custom", "what it was given"),
+    "returns two steps": (custom(over_steps), "Custom", "combines 3 time steps"),
     "first membrane": (
         custom(lambda m, x: (m.lif2(m.lif(x)), m.lif.mem)[1]),
         "Custom",
