@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,13 @@ from torch import nn
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_ops import tensors
-from neurodeploy.frontends._snntorch_run import Stepper, guarded, preserved, state_arguments
+from neurodeploy.frontends._snntorch_run import (
+    Stepper,
+    device_of,
+    guarded,
+    preserved,
+    state_arguments,
+)
 from neurodeploy.frontends._snntorch_states import StateRestartError
 from neurodeploy.frontends._snntorch_trace import LEAVES, Tracer
 from neurodeploy.frontends._snntorch_values import (
@@ -41,9 +48,9 @@ class Observation:
     feedback: the float type of what recurrent weights deliver to it.
     outputs: what forward returns, each thing once: spikes, what layers make of them, and the
         membrane potential (a `State`) of neurons that drive nothing and return no spikes.
-    input_shape: shape of one step's input.
+    inputs: what each step takes of each sample, by the name of its node and in forward's order; its
+        `axis` is the sample's axis that is time, None where each step gets all of the sample.
     loop: whether forward holds the time loop.
-    time_axis: axis of forward's input that is time; None where each step gets all of it.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
     """
 
@@ -53,14 +60,15 @@ class Observation:
     currents: dict[str, Operand]
     feedback: dict[str, torch.dtype]
     outputs: tuple[Operand | State, ...]
-    input_shape: Shape
+    inputs: dict[str, Source]
     loop: bool
-    time_axis: int | None
     arguments: dict[str, str]
 
 
-def observe(module: nn.Module, sample: torch.Tensor) -> Observation:
-    """Run the module on the sample and find the step that it repeats.
+def observe(
+    module: nn.Module, samples: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> Observation:
+    """Run the module on the samples, tensors of type `dtype`, and find the step that it repeats.
 
     Arguments of forward that default to None are first left alone; where neurons then restart in
     every call, they are taken for initial states.
@@ -70,35 +78,44 @@ def observe(module: nn.Module, sample: torch.Tensor) -> Observation:
     ModelError
         The module does something that this front end cannot say exactly in NIR.
     """
-    required, optional = state_arguments(module)
+    required, optional = state_arguments(module, len(samples))
     try:
-        return _observe(module, sample, required)
+        return _observe(module, samples, dtype, required)
     except StateRestartError as error:
         if not optional:
             raise
         try:
-            return _observe(module, sample, required + optional)
+            return _observe(module, samples, dtype, required + optional)
         except ModelError:
             raise error from None
 
 
-def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> Observation:
-    sample = sample.detach().clone(memory_format=torch.contiguous_format)
+def _observe(
+    module: nn.Module,
+    samples: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+    arguments: list[str],
+) -> Observation:
+    samples = {
+        name: sample.detach().clone(memory_format=torch.contiguous_format)
+        for name, sample in samples.items()
+    }
     with preserved(module):
         before = _parameters(module)
-        tracer = Tracer(module, sample)
-        stepper = Stepper(module, arguments, sample.dtype, sample.device)
+        tracer = Tracer(module, samples, dtype)
+        stepper = Stepper(module, arguments, dtype, device_of(module))
         for name, state in stepper.states.items():
             tracer.track(state, StateArgument(name))
         with guarded(lambda: tracer.where, tracer.dtype):
             with tracer:
-                returned = stepper(sample)
-            values = [tracer.value(tensor) for tensor in tensors(returned)]
+                returned = stepper(*samples.values())
+            found = [tracer.value(tensor) for tensor in tensors(returned)]
+            values = [item for value in found if value is not None for item in flat(value)]
             _check_called(tracer, arguments)
-            time_axis, input_shape = _input(tracer)
+            inputs = _inputs(tracer, samples, values)
             loop = max(map(len, tracer.currents.values())) > 1
             if not loop:
-                _second_step(tracer, stepper, sample, time_axis)
+                _second_step(tracer, stepper, samples, inputs)
         _check_unchanged(before, _parameters(module))
     _check_periodic(tracer)
     currents = {path: calls[0] for path, calls in tracer.currents.items()}
@@ -108,27 +125,31 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
         tracer.shapes,
         currents,
         tracer.feedback,
-        _outputs([v for value in values if value is not None for v in flat(value)], currents),
-        input_shape,
+        _outputs(values, currents),
+        inputs,
         loop,
-        time_axis,
         tracer.owners,
     )
 
 
 def _second_step(
-    tracer: Tracer, stepper: Stepper, sample: torch.Tensor, time_axis: int | None
+    tracer: Tracer,
+    stepper: Stepper,
+    samples: Mapping[str, torch.Tensor],
+    inputs: Mapping[str, Source],
 ) -> None:
     """Call a forward of one step again, which shows what it keeps from the first."""
-    if time_axis is not None:
+    for source in inputs.values():
+        if source.axis is None:
+            continue
         raise ModelError(
-            f"forward takes one entry of the sample along axis {time_axis}",
+            f"forward takes one entry of the sample along axis {source.axis}",
             node=tracer.where,
             hint="If that axis is time, give a sample with two or more steps.",
         )
     stepper.advance(tracer.owners)
     with tracer:
-        stepper(sample)
+        stepper(*samples.values())
 
 
 def _check_called(tracer: Tracer, arguments: list[str]) -> None:
@@ -140,7 +161,7 @@ def _check_called(tracer: Tracer, arguments: list[str]) -> None:
         raise ModelError(
             f"forward's argument {min(lost)!r} is not the state of a neuron",
             node=tracer.where,
-            hint="Give it a default; only the input and states can be passed.",
+            hint="Give it a default, or a sample of its own where it is an input.",
         )
 
 
@@ -164,22 +185,30 @@ def _check_unchanged(before: dict[str, torch.Tensor], after: dict[str, torch.Ten
             )
 
 
-def _input(tracer: Tracer) -> tuple[int | None, Shape]:
-    """The sample's time axis, and the shape of one step."""
-    sources = {
-        (origin.axis, origin.shape)
-        for calls in tracer.currents.values()
-        for current in calls
-        for origin in origins(current)
-        if isinstance(origin, Source)
-    }
-    if len(sources) != 1:
-        raise ModelError(
-            "some layers get the whole sample and others a part, or parts along different axes",
-            node=tracer.where,
-            hint="Index one axis of the input, the time axis, or none.",
-        )
-    return sources.pop()
+def _inputs(
+    tracer: Tracer, samples: Mapping[str, torch.Tensor], returned: list[Value]
+) -> dict[str, Source]:
+    """What each sample is in a step: all of it, or an entry along its time axis."""
+    currents = [current for calls in tracer.currents.values() for current in calls]
+    read = [value for value in returned if isinstance(value, (Layer, Sum))]
+    inputs = {}
+    for name, sample in samples.items():
+        found = {
+            replace(origin, step=0)
+            for value in (*currents, *read)
+            for origin in origins(value)
+            if isinstance(origin, Source) and origin.name == name
+        }
+        if len(found) > 1:
+            argument = "the sample" if name == "input" else f"the sample {name.partition('.')[2]}"
+            raise ModelError(
+                f"some layers get {argument} as a whole and others a part, or parts along "
+                "different axes",
+                node=tracer.where,
+                hint="Index one axis of the input, the time axis, or none.",
+            )
+        inputs[name] = found.pop() if found else Source(tuple(sample.shape[1:]), name=name)
+    return inputs
 
 
 def _check_periodic(tracer: Tracer) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurodeploy.errors import ModelError, NeurodeployError
+from neurodeploy.errors import InputError, ModelError, NeurodeployError
 from neurodeploy.frontends._snntorch_casts import CAST_HINT
 from neurodeploy.frontends._snntorch_classes import states
 
@@ -108,9 +108,30 @@ def rest(module: nn.Module) -> None:
             setattr(part, name, torch.zeros(0, device=getattr(part, name).device))
 
 
-def state_arguments(module: nn.Module) -> tuple[list[str], list[str]]:
-    """Arguments of `forward` after the first: without default, and those that default to None."""
-    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
+def input_names(module: nn.Module, count: int) -> list[str]:
+    """Names of the nodes of `count` inputs, `input` or `input.<argument of forward>`.
+
+    Raises
+    ------
+    InputError
+        `forward` has no name for so many.
+    """
+    if count == 1:
+        return ["input"]
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(named) < count:
+        raise InputError(
+            f"forward has {len(named)} named arguments, {count} samples are given",
+            node=type(module).__name__,
+            hint="Give one tensor for each input, in the order of forward's arguments.",
+        )
+    return [f"input.{name}" for name in named[:count]]
+
+
+def state_arguments(module: nn.Module, inputs: int) -> tuple[list[str], list[str]]:
+    """Arguments of `forward` after its inputs: without default, and those that default to None."""
+    parameters = list(inspect.signature(module.forward).parameters.values())[inputs:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     required = [p.name for p in named if p.default is p.empty]
     return required, [p.name for p in named if p.default is None]
@@ -153,9 +174,9 @@ class Stepper:
         self.module = module
         self.states = {name: torch.zeros(0, dtype=dtype, device=device) for name in arguments}
 
-    def __call__(self, x: torch.Tensor) -> Any:
+    def __call__(self, *inputs: torch.Tensor) -> Any:
         """One call of `forward`."""
-        return self.module(x, **self.states)
+        return self.module(*inputs, **self.states)
 
     def advance(self, owners: Mapping[str, str]) -> None:
         """Hand on the states; `owners` has the path of a state for each argument."""

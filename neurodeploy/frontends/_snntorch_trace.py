@@ -7,6 +7,7 @@ known to be harmless is refused by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,10 +46,13 @@ _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 class Tracer(StateTracer):
     """Follows the sample through a module; to be used within `preserved`, and as a context."""
 
-    def __init__(self, module: nn.Module, sample: torch.Tensor) -> None:
-        super().__init__(module, sample.dtype)
+    def __init__(
+        self, module: nn.Module, samples: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> None:
+        super().__init__(module, dtype)
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
-        self.track(sample, Source(tuple(sample.shape[1:])))
+        for name, sample in samples.items():
+            self.track(sample, Source(tuple(sample.shape[1:]), name=name))
         for path, part in self.parts.items():
             part.register_forward_pre_hook(partial(self._enter, path), with_kwargs=True)
             part.register_forward_hook(partial(self._leave, path), with_kwargs=True, prepend=True)
@@ -141,7 +145,7 @@ class Tracer(StateTracer):
             type(None): "does not come from the sample (a constant, or a recurrent connection)",
             Record: "is several values stacked or concatenated",
             Rearranged: "is a rearranged or partial view of the sample",
-            StateArgument: "is an argument of forward other than the first",
+            StateArgument: "is the initial state of a neuron",
         }[type(value)]
         raise self._refuse(f"its input {reason}", "Neurons send spikes forward, step by step.")
 
@@ -301,15 +305,18 @@ class Tracer(StateTracer):
         for sample in self._samples:
             if not ops.same_memory(view, sample):
                 continue
+            whole = self.value(sample)
+            if not isinstance(whole, Source):
+                continue
             if ops.geometry(view) == ops.geometry(sample):
-                return Source(tuple(sample.shape[1:]))
+                return whole
             offset = view.storage_offset() - sample.storage_offset()
             for axis in range(min(2, sample.dim() - 1)):
                 step = offset // sample.stride(axis)
                 if step < sample.shape[axis] and ops.geometry(view) == ops.geometry(
                     sample.select(axis, step)
                 ):
-                    return Source(tuple(view.shape[1:]), axis, step)
+                    return Source(tuple(view.shape[1:]), axis, step, whole.name)
             return Rearranged()
         raise self._refuse(
             f"{op} rearranges a copy of the sample", "Rearrange it outside the model."

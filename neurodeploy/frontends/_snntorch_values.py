@@ -16,11 +16,15 @@ Kind = Literal["linear", "conv2d", "avgpool2d", "flatten"]
 
 @dataclass(frozen=True)
 class Source:
-    """The sample as a whole (`axis` None), or its entry `step` along the time axis `axis`."""
+    """A sample as a whole (`axis` None), or its entry `step` along the time axis `axis`.
+
+    `name` is that of the node that the sample becomes.
+    """
 
     shape: Shape
     axis: int | None = None
     step: int = 0
+    name: str = "input"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ from neurodeploy.frontends._snntorch_run import (
     device_of,
     dtype_of,
     guarded,
+    input_names,
     preserved,
 )
 from neurodeploy.frontends._snntorch_values import (
@@ -49,11 +50,14 @@ from neurodeploy.frontends._snntorch_values import (
     terms,
 )
 from neurodeploy.semantics import from_metadata, to_metadata
+from neurodeploy.trace import Inputs
 
 logger = logging.getLogger(__name__)
 
 
-def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) -> nir.NIRGraph:
+def from_snntorch(
+    module: nn.Module, sample: torch.Tensor | Sequence[torch.Tensor], *, dt: float = 1e-4
+) -> nir.NIRGraph:
     """Convert a trained snnTorch module to a NIR graph, exactly.
 
     Supported: `Linear`, `Conv2d`, `AvgPool2d`, `Flatten`, `BatchNorm1d/2d` (running statistics,
@@ -74,7 +78,7 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     sample:
         What `forward` takes, batch axis included: one step's input (B, ...), or, where `forward`
         holds the time loop, what that loop takes, of two or more steps.  Its values and type do not
-        matter.
+        matter.  Several tensors are forward's first arguments, each an input of its own.
     dt:
         Length of a time step in seconds; it relates NIR's time constants to alpha and beta.
         `Lapicque` has its own `time_step`, and its input gain may differ in the last float32 bit.
@@ -84,7 +88,8 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     nir.NIRGraph
         Nodes named after module paths; weights in the model's type (float64 where a batch norm is
         folded in), neuron parameters float64 of the population's shape, shapes without batch and
-        time.  Every neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
+        time.  Inputs are named `input`, or `input.<argument of forward>` where there are several.
+        Every neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
         `<neuron>.recurrent` between the neuron and itself; what they carry arrives one step later.
 
     Raises
@@ -92,19 +97,30 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     ModelError
         Something has no exact form here: where it is, why, and what to do.
     InputError
-        `sample` is not a tensor with a batch axis, or `dt` is not positive.
+        `sample` is not a tensor with a batch axis, or not as many as forward takes; or `dt` is not
+        positive.
     """
-    if not isinstance(sample, torch.Tensor) or sample.dim() < 2 or sample.shape[0] < 1:
-        raise InputError("the sample must be a tensor with a batch axis and at least one other")
+    samples = [sample] if isinstance(sample, torch.Tensor) else sample
+    if not isinstance(samples, (tuple, list)) or not samples or not all(map(_is_sample, samples)):
+        raise InputError(
+            "the sample must be a tensor with a batch axis and at least one other",
+            hint="Give one input of forward, or a tuple of several.",
+        )
     if not 0 < dt < math.inf:
         raise InputError(f"dt is {dt}, expected a positive time in seconds")
     check_finite(module)
-    sample = sample.to(device_of(module), dtype_of(module))
+    dtype = dtype_of(module)
+    names = input_names(module, len(samples))
+    inputs = {n: x.to(device_of(module), dtype) for n, x in zip(names, samples, strict=True)}
     try:
-        return _Builder(observe(module, sample), dt).graph()
+        return _Builder(observe(module, inputs, dtype), dt).graph()
     except ModelError as error:
         error.node = error.node or type(module).__name__
         raise
+
+
+def _is_sample(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] > 0
 
 
 class _Builder:
@@ -121,7 +137,8 @@ class _Builder:
 
     def graph(self) -> nir.NIRGraph:
         observed = self.observed
-        self.nodes["input"] = nir.Input({"input": np.array(observed.input_shape)})
+        for name, source in observed.inputs.items():
+            self.nodes[name] = nir.Input({"input": np.array(source.shape)})
         used = self._used()
         for path, shape in observed.shapes.items():
             if path in used:
@@ -130,6 +147,12 @@ class _Builder:
                 logger.warning("%s reaches no output; it is left out", path)
         for value in observed.outputs:
             self._output(value)
+        for name in observed.inputs:
+            if not any(source == name for source, _ in self.edges):
+                raise ModelError(
+                    f"its {name.replace('.', ' ')} reaches no output",
+                    hint="Leave it out of forward.",
+                )
         entries = {
             "producer": "neurodeploy",
             "framework": "snntorch",
@@ -137,7 +160,7 @@ class _Builder:
             "dt": self.model.dt,
             "forward": {
                 "loop": observed.loop,
-                "time_axis": observed.time_axis,
+                "inputs": [[name, source.axis] for name, source in observed.inputs.items()],
                 "arguments": observed.arguments,
             },
         }
@@ -172,7 +195,7 @@ class _Builder:
 
     def _source(self, term: Term) -> str:
         if isinstance(term, Source):
-            return "input"
+            return term.name
         if isinstance(term, Spikes):
             return self.spikes[term.path]
         if term not in self.layers:
@@ -231,7 +254,7 @@ class _Builder:
 
 
 def reference_spikes(
-    module: nn.Module, inputs: NDArray[Any], graph: nir.NIRGraph
+    module: nn.Module, inputs: Inputs, graph: nir.NIRGraph
 ) -> dict[str, NDArray[np.uint8]]:
     """Spikes of the snnTorch module itself, from rest: what the graph is checked against.
 
@@ -242,6 +265,7 @@ def reference_spikes(
     inputs:
         [B, T, *shape of one step], float32 or float64 as the module.  Where `forward` repeats one
         input for a number of steps, the input must be constant over T and T must be that number.
+        For several inputs, a mapping from the names of their nodes.
     graph:
         The result of `from_snntorch`.
 
@@ -253,7 +277,7 @@ def reference_spikes(
     Raises
     ------
     InputError
-        `inputs` has another dtype or shape.
+        `inputs` has other names, another dtype or shape.
     ModelError
         The graph was not made from this module by `from_snntorch`, or `forward` runs another
         number of steps than T.
@@ -265,14 +289,10 @@ def reference_spikes(
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
-    shape = tuple(int(n) for n in graph.nodes["input"].input_type["input"])
     dtype = dtype_of(module)
-    expected = str(dtype).removeprefix("torch.")
-    if inputs.dtype != np.dtype(expected) or inputs.shape[2:] != shape or not inputs.size:
-        raise InputError(
-            f"inputs are {inputs.dtype} {inputs.shape}, expected {expected} (batch, time, "
-            f"{', '.join(map(str, shape))}), not empty"
-        )
+    axes = {str(name): axis for name, axis in forward["inputs"]}
+    arrays = _arrays(inputs, graph, tuple(axes), dtype)
+    steps = arrays[0].shape[1]
     with preserved(module):
         spikes: dict[str, list[NDArray[np.uint8]]] = {path: [] for path in nodes}
         for path in nodes:
@@ -280,15 +300,13 @@ def reference_spikes(
         device = device_of(module)
         stepper = Stepper(module, forward["arguments"], dtype, device)
         with guarded(lambda: type(module).__name__, dtype):
-            for x in _calls(inputs, forward):
-                stepper(torch.from_numpy(x).to(device))
+            for call in _calls(arrays, tuple(axes.values()), loop=forward["loop"]):
+                stepper(*(torch.from_numpy(x).to(device) for x in call))
                 stepper.advance(forward["arguments"])
-    for path, steps in spikes.items():
-        if len(steps) != inputs.shape[1]:
-            raise ModelError(
-                f"forward ran {len(steps)} steps on an input of {inputs.shape[1]}", node=path
-            )
-    return {nodes[path]: np.stack(steps, axis=1) for path, steps in spikes.items()}
+    for path, calls in spikes.items():
+        if len(calls) != steps:
+            raise ModelError(f"forward ran {len(calls)} steps on an input of {steps}", node=path)
+    return {nodes[path]: np.stack(calls, axis=1) for path, calls in spikes.items()}
 
 
 def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
@@ -301,19 +319,48 @@ def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
     return {str(entry.get("module")): name for name, entry in entries.items() if entry}
 
 
-def _calls(inputs: NDArray[Any], forward: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
-    """What forward is called with, call by call; each a copy."""
-    if not forward["loop"]:
-        yield from np.moveaxis(inputs, 1, 0).copy()
-    elif forward["time_axis"] is not None:
-        yield np.moveaxis(inputs, 1, forward["time_axis"]).copy()
-    elif np.all(inputs == inputs[:, :1]):
-        yield inputs[:, 0].copy()
-    else:
-        raise ModelError(
-            "forward repeats one input in all steps, these inputs change over time",
-            hint="Let forward take one step, or index its input by the step.",
+def _arrays(
+    inputs: Inputs, graph: nir.NIRGraph, names: tuple[str, ...], dtype: torch.dtype
+) -> tuple[NDArray[Any], ...]:
+    """The inputs in forward's order, checked."""
+    named = inputs if isinstance(inputs, Mapping) else {names[0]: inputs}
+    if set(named) != set(names):
+        raise InputError(
+            f"inputs are given for {', '.join(named)}; the model's are {', '.join(names)}",
+            hint="Give a mapping from input node to array.",
         )
+    expected = str(dtype).removeprefix("torch.")
+    first = named[names[0]]
+    for name in names:
+        array, shape = named[name], tuple(int(n) for n in graph.nodes[name].input_type["input"])
+        wrong = array.dtype != np.dtype(expected) or array.shape[2:] != shape or not array.size
+        if wrong or array.shape[:2] != first.shape[:2]:
+            raise InputError(
+                f"is {array.dtype} {array.shape}, expected {expected} (batch, time, "
+                f"{', '.join(map(str, shape))}), not empty, the same batch and time for all inputs",
+                node=name,
+            )
+    return tuple(named[name] for name in names)
+
+
+def _calls(
+    inputs: tuple[NDArray[Any], ...], axes: tuple[int | None, ...], *, loop: bool
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """What forward is called with, call by call; all copies."""
+    if not loop:
+        for step in range(inputs[0].shape[1]):
+            yield tuple(array[:, step].copy() for array in inputs)
+        return
+    for array, axis in zip(inputs, axes, strict=True):
+        if axis is None and np.any(array != array[:, :1]):
+            raise ModelError(
+                "forward repeats one input in all steps, these inputs change over time",
+                hint="Let forward take one step, or index its input by the step.",
+            )
+    yield tuple(
+        (array[:, 0] if axis is None else np.moveaxis(array, 1, axis)).copy()
+        for array, axis in zip(inputs, axes, strict=True)
+    )
 
 
 def _record(spikes: list[NDArray[np.uint8]], module: nn.Module, args: Any, output: Any) -> None:

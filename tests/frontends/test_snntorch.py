@@ -707,7 +707,7 @@ def test_a_file_keeps_everything(tmp_path: Path) -> None:
         "framework": "snntorch",
         "framework_version": snn.__version__,
         "dt": 1e-3,
-        "forward": {"loop": False, "time_axis": None, "arguments": {}},
+        "forward": {"loop": False, "inputs": [["input", None]], "arguments": {}},
     }
 
 

@@ -18,8 +18,8 @@ snn = pytest.importorskip("snntorch")
 from torch import nn  # noqa: E402
 
 from neurodeploy import api  # noqa: E402
-from neurodeploy.errors import ModelError  # noqa: E402
-from neurodeploy.frontends.snntorch import from_snntorch  # noqa: E402
+from neurodeploy.errors import InputError, ModelError  # noqa: E402
+from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes  # noqa: E402
 from neurodeploy.reference import simulate  # noqa: E402
 
 BATCH, STEPS, SIZE = 4, 30, 6
@@ -158,3 +158,130 @@ def test_a_returned_membrane_is_no_output_beside_spikes_and_in_hidden_layers() -
     network = api.load(from_snntorch(net, drive(SIZE)[:, 0]))
     assert network.outputs == ("lif2",)
     assert {p.name: p.readout for p in network.populations} == {"lif1": "spikes", "lif2": "spikes"}
+
+
+# Inputs
+
+
+class Two(nn.Module):
+    """Two inputs of different shapes, as one step or with the time loop in forward."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.fc1, self.lif1 = nn.Linear(SIZE, SIZE), snn.Leaky(0.75, init_hidden=True)
+        self.fc2, self.lif2 = nn.Linear(3, SIZE), snn.Leaky(0.5, init_hidden=True)
+        self.fc3, self.lif3 = nn.Linear(SIZE, 4), snn.Leaky(0.5, init_hidden=True)
+
+    def forward(self, image: Any, sound: Any = None, mem: Any = None) -> Any:
+        return self.function(self, image, sound)
+
+    def step(self, image: Any, sound: Any) -> Any:
+        joined = self.lif1(self.fc1(image)) + self.lif2(self.fc2(sound))
+        return self.lif3(self.fc3(joined))
+
+
+def time_first(m: Any, image: Any, sound: Any) -> Any:
+    return [m.step(image[step], sound[step]) for step in range(len(image))]
+
+
+def each_its_own_axis(m: Any, image: Any, sound: Any) -> Any:
+    return [m.step(x, y) for x, y in zip(image, sound.unbind(1), strict=True)]
+
+
+def one_constant(m: Any, image: Any, sound: Any) -> Any:
+    return [m.step(x, sound) for x in image]
+
+
+ORDERS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+    "one step": (Two.step, lambda x: x[:, 0], lambda y: y[:, 0]),
+    "time first": (time_first, lambda x: x.transpose(0, 1), lambda y: y.transpose(0, 1)),
+    "each its own axis": (each_its_own_axis, lambda x: x.transpose(0, 1), lambda y: y),
+    "one constant": (one_constant, lambda x: x.transpose(0, 1), lambda y: y[:, 0]),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_two_inputs(order: str) -> None:
+    function, first, second = ORDERS[order]
+    net = dyadic(Two(function))
+    image, sound = drive(SIZE), drive(3)
+    if order == "one constant":
+        sound = sound[:, :1].expand_as(sound).contiguous()
+    graph = from_snntorch(net, (first(image), second(sound)))
+    assert {("input.image", "fc1"), ("input.sound", "fc2")} < set(graph.edges)
+    inputs = {"input.sound": sound.numpy(), "input.image": image.numpy()}
+    expected = reference_spikes(net, inputs, graph)
+    found = simulate(api.load(graph), inputs).spikes
+    assert set(expected) == {"lif1", "lif2", "lif3"}
+    for name, spikes in expected.items():
+        np.testing.assert_array_equal(spikes, found[name], err_msg=name)
+        assert 10 < spikes.sum() < spikes.size - 10
+
+
+def test_one_input_may_be_given_in_a_tuple() -> None:
+    net = dyadic(Parts(lambda m, x: m.lif1(m.fc1(x))))
+    graph = from_snntorch(net, (drive(SIZE)[:, 0],))
+    assert "input" in graph.nodes
+    assert reference_spikes(net, {"input": drive(SIZE).numpy()}, graph)["lif1"].any()
+
+
+def test_two_inputs_added_without_a_layer() -> None:
+    net = dyadic(Two(lambda m, x, y: m.lif1(x + y)))
+    inputs = {"input.image": drive(SIZE).numpy(), "input.sound": drive(SIZE).numpy()}
+    samples = tuple(torch.from_numpy(array[:, 0]) for array in inputs.values())
+    graph = from_snntorch(net, samples)
+    assert {("input.image", "lif1"), ("input.sound", "lif1")} < set(graph.edges)
+    expected = reference_spikes(net, inputs, graph)["lif1"]
+    np.testing.assert_array_equal(expected, simulate(api.load(graph), inputs).spikes["lif1"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ((), "batch axis"),
+        ((torch.zeros(2, SIZE), None), "batch axis"),
+        ({"image": torch.zeros(2, SIZE)}, "batch axis"),
+        ((torch.zeros(2, SIZE),) * 4, "3 named arguments, 4 samples"),
+    ],
+)
+def test_samples_that_do_not_fit_forward(samples: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        from_snntorch(Two(Two.step), samples)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda m, x, y: m.lif1(m.fc1(x)), "its input sound reaches no output"),
+        (
+            lambda m, x, y: (m.lif1(m.fc1(x)), m.lif2(m.fc2(y)))[0],
+            "its input sound reaches no output",
+        ),
+        (
+            lambda m, x, y: (m.lif1(m.fc1(x)), m.lif2(y), m.lif3(y[:, 0])),
+            "some layers get the sample sound as a whole and others a part",
+        ),
+    ],
+)
+def test_refused_inputs(function: Callable[..., Any], words: str) -> None:
+    sound = torch.zeros(3, 3, SIZE) if "part" in words else torch.zeros(3, 3)
+    with pytest.raises(ModelError, match=words) as caught:
+        from_snntorch(Two(function), (torch.zeros(3, SIZE), sound))
+    assert (caught.value.node, bool(caught.value.hint)) == ("Two", True)
+
+
+def test_what_reference_spikes_refuses_of_several_inputs() -> None:
+    net = dyadic(Two(Two.step))
+    image, sound = drive(SIZE).numpy(), drive(3).numpy()
+    graph = from_snntorch(net, (torch.zeros(1, SIZE), torch.zeros(1, 3)))
+    for wrong, words in (
+        (image, "are given for input.image; the model's are input.image, input.sound"),
+        ({"image": image, "sound": sound}, "are given for image, sound"),
+        ({"input.image": image, "input.sound": sound[:, 1:]}, "input.sound: is float64"),
+        ({"input.image": image.astype(np.float32), "input.sound": sound}, "expected float64"),
+    ):
+        with pytest.raises(InputError) as caught:
+            reference_spikes(net, wrong, graph)
+        assert words in str(caught.value)
