@@ -6,6 +6,7 @@ everything is checked here; NIR's type inference is not used.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
     SemanticsError
         A neuron without semantics, and none given.
     """
+    return means(copy.deepcopy(graph), semantics)
+
+
+def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+    """As `load`, of a graph that nobody changes: the network shares its arrays."""
     return Loader(inlined(graph), semantics).network()
 
 
