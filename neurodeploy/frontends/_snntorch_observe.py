@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import ModelError
+from neurodeploy.frontends._snntorch_maps import Norm, Weighted
 from neurodeploy.frontends._snntorch_ops import tensors
 from neurodeploy.frontends._snntorch_run import Stepper, guarded, preserved, state_arguments
 from neurodeploy.frontends._snntorch_trace import LEAVES, StateRestartError, Tracer
@@ -24,6 +26,7 @@ from neurodeploy.frontends._snntorch_values import (
     flat,
     origins,
     relative,
+    terms,
 )
 
 Readout = Literal["spikes", "membrane"]
@@ -43,6 +46,7 @@ class Observation:
     loop: whether forward holds the time loop.
     time_axis: axis of forward's input that is time; None where each step gets all of it.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
+    once: the layers and neurons that are called once per step.
     """
 
     parts: dict[str, nn.Module]
@@ -53,6 +57,7 @@ class Observation:
     loop: bool
     time_axis: int | None
     arguments: dict[str, str]
+    once: frozenset[str]
 
 
 def observe(module: nn.Module, sample: torch.Tensor) -> Observation:
@@ -96,7 +101,7 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
             if not loop:
                 _second_step(tracer, stepper, sample, time_axis)
         _check_unchanged(before, _parameters(module))
-    _check_periodic(tracer)
+    steps = _check_periodic(tracer)
     currents = {path: calls[0] for path, calls in tracer.currents.items()}
     return Observation(
         tracer.parts,
@@ -107,6 +112,7 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
         loop,
         time_axis,
         tracer.owners,
+        frozenset(path for path, calls in tracer.calls.items() if calls == steps),
     )
 
 
@@ -139,13 +145,12 @@ def _check_called(tracer: Tracer, arguments: list[str]) -> None:
 
 
 def _parameters(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of all that layers and neurons compute with."""
-    return {
-        f"{path}.{name}".lstrip("."): tensor.clone()
-        for path, part in module.named_modules()
-        if type(part) in LEAVES
-        for name, tensor in part.state_dict().items()
-    }
+    """Copies of all parameters, and of the buffers of layers and neurons."""
+    tensors = dict(module.named_parameters())
+    for path, part in module.named_modules():
+        if type(part) in LEAVES:
+            tensors |= {f"{path}.{name}".lstrip("."): t for name, t in part.state_dict().items()}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _check_unchanged(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> None:
@@ -176,13 +181,17 @@ def _input(tracer: Tracer) -> tuple[int | None, Shape]:
     return sources.pop()
 
 
-def _check_periodic(tracer: Tracer) -> None:
-    """Check that every neuron is called once per step, and driven the same way in each."""
+def _check_periodic(tracer: Tracer) -> int:
+    """Check that every neuron is called once per step, and driven the same way in each.
+
+    Returns the number of steps.
+    """
     first, *_ = tracer.currents
     steps = len(tracer.currents[first])
     for path, calls in tracer.currents.items():
         for step, current in enumerate(calls):
             if relative(current, step) != calls[0]:
+                _check_norms(calls[0], current)
                 raise ModelError(
                     f"its input is computed in another way in call {step + 1} than in call 1: it "
                     "is called twice within one step, takes the sample in another order, or is "
@@ -203,6 +212,28 @@ def _check_periodic(tracer: Tracer) -> None:
                 node=tracer.node(path),
                 hint="Let every neuron take the spikes of the same step.",
             )
+    return steps
+
+
+def _check_norms(first: Operand, later: Operand) -> None:
+    """Refuse batch norms that change from step to step, as snn.BatchNormTT1d and 2d do."""
+    changed = set(_norms(later)) - set(_norms(first))
+    if changed:
+        raise ModelError(
+            "normalises one time step and another batch norm the next (as in snn.BatchNormTT1d and "
+            "BatchNormTT2d), so the parameters change with the time step; NIR's are constant",
+            node=min(changed),
+            hint="Use one nn.BatchNorm1d or nn.BatchNorm2d for all steps.",
+        )
+
+
+def _norms(value: Operand) -> Iterator[str]:
+    """Paths of the batch norms that a value went through since the last neurons."""
+    for term in terms(value):
+        if isinstance(term, Layer):
+            if isinstance(term.op, Weighted):
+                yield from (change.path for change in term.op.changes if isinstance(change, Norm))
+            yield from _norms(term.operand)
 
 
 def _readouts(values: list[Value], currents: dict[str, Operand]) -> dict[str, Readout]:

@@ -22,8 +22,15 @@ from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.frontends._snntorch_classes import NEURONS, RECURRENT
-from neurodeploy.frontends._snntorch_neurons import graded_factor, neuron_node, semantics
-from neurodeploy.frontends._snntorch_nodes import check_finite, layer_node, recurrent_node
+from neurodeploy.frontends._snntorch_layers import tensors_of
+from neurodeploy.frontends._snntorch_maps import AnyOf
+from neurodeploy.frontends._snntorch_neurons import (
+    graded_factor,
+    neuron_node,
+    recurrent_node,
+    semantics,
+)
+from neurodeploy.frontends._snntorch_nodes import check_finite
 from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
 from neurodeploy.frontends._snntorch_run import Stepper, device_of, guarded, preserved
 from neurodeploy.frontends._snntorch_values import (
@@ -36,7 +43,7 @@ from neurodeploy.frontends._snntorch_values import (
     origins,
     terms,
 )
-from neurodeploy.semantics import from_metadata, to_metadata
+from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +51,22 @@ logger = logging.getLogger(__name__)
 def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) -> nir.NIRGraph:
     """Convert a trained snnTorch module to a NIR graph, exactly.
 
-    Supported: `Linear`, `Conv2d`, `AvgPool2d`, `Flatten`, `BatchNorm1d/2d` (running statistics,
-    folded), `Dropout`, `Dropout2d`, `Identity`, the neurons `Leaky`, `Synaptic`, `Lapicque`,
-    `RLeaky` and `RSynaptic`, sums of branches, and time loops in `forward`.  The module is left as
-    it was.
+    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`, time loops
+    in `forward`, and these layers, as modules or as functions of `torch.nn.functional`:
+
+    - `Linear` (also of rows: one matrix per row), `Conv1d/2d` with all options but `padding_mode`,
+      `ConvTranspose1d/2d` of stride 1 (as a convolution);
+    - `AvgPool1d/2d` with all options, `AdaptiveAvgPool1d/2d` into sizes that divide the input's,
+      `LPPool1d/2d` of norm 1 (sum pooling);
+    - `MaxPool1d/2d` of spikes, as a population of stateless neurons (`Threshold`) that fire where
+      their window holds a spike;
+    - `BatchNorm1d/2d` with running statistics, folded into the `Linear` or convolution before it,
+      else as a depthwise convolution (of features, up to 4096: as a diagonal matrix);
+    - `Flatten` of any axes but the batch, `Identity`, all dropouts (inactive);
+    - sums and differences of values, products and quotients with constants, and constants added to
+      what a `Linear` or convolution delivers, into whose bias they go.
+
+    The module is left as it was.
 
     Parameters
     ----------
@@ -63,9 +82,10 @@ def from_snntorch(module: nn.Module, sample: torch.Tensor, *, dt: float = 1e-4) 
     Returns
     -------
     nir.NIRGraph
-        Nodes named after module paths; weights float32 (float64 where a batch norm is folded in),
-        neuron parameters float64 of the population's shape, shapes without batch and time.  Every
-        neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
+        Nodes named after module paths, functions after the module that calls them; where a layer
+        takes several nodes, the last has its name.  Weights are float32 (float64 where something is
+        folded in), neuron parameters float64 of the population's shape, shapes without batch and
+        time.  Every neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
         `<neuron>.recurrent` between the neuron and itself; what they carry arrives one step later.
 
     Raises
@@ -93,6 +113,7 @@ class _Builder:
     def __init__(self, observed: Observation, dt: float) -> None:
         self.observed = observed
         self.dt = dt
+        self.tensors = tensors_of(observed.parts[""])
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: set[tuple[str, str]] = set()
         self.layers: dict[Layer, str] = {}
@@ -156,9 +177,26 @@ class _Builder:
         if isinstance(term, Spikes):
             return self.spikes[term.path]
         if term not in self.layers:
-            node = layer_node(term, self.observed.parts)
-            self.layers[term] = self._add(term.path, node, self._sources(term.operand))
+            self.layers[term] = self._layer(term)
         return self.layers[term]
+
+    def _layer(self, layer: Layer) -> str:
+        """Add the nodes of a layer; the name of the last, which delivers its value."""
+        sources = self._sources(layer.operand)
+        for what, node in layer.op.nodes(layer, self.tensors):
+            path = f"{layer.path}.{what}" if what else layer.path
+            if isinstance(layer.op, AnyOf) and not what:
+                node.metadata = self._or_metadata(layer.op)
+            sources = [self._add(path, node, sources)]
+        return sources[0]
+
+    def _or_metadata(self, op: AnyOf) -> dict[str, str]:
+        """Metadata of max pooling; without its module where that is called twice in a step."""
+        rule = Semantics(dt=self.dt, reset="none", rounding="float32")
+        entries: dict[str, Any] = {"semantics": rule.to_dict(), "dtype": "float32"}
+        if op.module in self.observed.once:
+            entries["module"] = op.module
+        return to_metadata(**entries)
 
     def _add(self, path: str, node: nir.NIRNode, sources: list[str]) -> str:
         name = self._name(path)
@@ -183,7 +221,7 @@ class _Builder:
         if factor is not None:
             self.spikes[path] = self._add(f"{name}.graded", nir.Scale(factor), [name])
         if isinstance(module, RECURRENT):
-            weights = recurrent_node(module.recurrent, shape, path)
+            weights = recurrent_node(module.recurrent, shape, path, self.tensors)
             loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
             self.edges.add((loop, name))
 
@@ -214,7 +252,8 @@ def reference_spikes(
     Returns
     -------
     dict
-        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked.
+        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked;
+        max pooling counts as neurons where it is a module that is called once per step.
 
     Raises
     ------
@@ -227,7 +266,8 @@ def reference_spikes(
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
     nodes = _neuron_nodes(graph)
     parts = dict(module.named_modules())
-    if not isinstance(forward, dict) or not all(type(parts.get(p)) in NEURONS for p in nodes):
+    known = (*NEURONS, nn.MaxPool1d, nn.MaxPool2d)
+    if not isinstance(forward, dict) or not all(type(parts.get(p)) in known for p in nodes):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
@@ -260,9 +300,13 @@ def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
     entries = {
         name: from_metadata(node.metadata, node=name)
         for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF))
+        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold))
     }
-    return {str(entry.get("module")): name for name, entry in entries.items() if entry}
+    return {
+        str(entry.get("module")): name
+        for name, entry in entries.items()
+        if entry and ("module" in entry or not isinstance(graph.nodes[name], nir.Threshold))
+    }
 
 
 def _calls(
