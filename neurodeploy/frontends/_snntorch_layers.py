@@ -43,7 +43,7 @@ class Call:
     path: name of the layer in the graph.
     shape: shape of the output without batch.
     options: the module, or the function's arguments by name.
-    names: names of the model's parameters and buffers by identity.
+    names: names of the model's parameters and statistics by identity.
     parts: the model's modules by path.
     """
 
@@ -93,14 +93,6 @@ class Call:
 
 
 Rule: TypeAlias = Callable[[Call], Operand]
-
-
-def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of a model by name, those that are tied under each of theirs."""
-    return {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
 
 
 def names_of(tensors: Mapping[str, torch.Tensor]) -> dict[int, str]:

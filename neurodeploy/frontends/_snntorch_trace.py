@@ -23,7 +23,7 @@ from neurodeploy.frontends._snntorch_arithmetic import (
     constant,
 )
 from neurodeploy.frontends._snntorch_classes import NEURONS, TERMS, refusal, states
-from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of, tensors_of
+from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
 from neurodeploy.frontends._snntorch_origins import Origins
 from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
 from neurodeploy.frontends._snntorch_values import (
@@ -44,6 +44,18 @@ from neurodeploy.frontends._snntorch_values import (
 
 LEAVES = (*MODULES, *NEURONS)
 _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """All parameters, and what else supported layers and neurons compute with, by name."""
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    for path, part in module.named_modules():
+        if type(part) in LEAVES:
+            stored = part.state_dict(prefix=f"{path}." if path else "", keep_vars=True)
+            tensors |= {
+                k: tensor for k, tensor in stored.items() if isinstance(tensor, torch.Tensor)
+            }
+    return tensors
 
 
 class StateRestartError(ModelError):

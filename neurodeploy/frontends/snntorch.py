@@ -22,7 +22,6 @@ from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.frontends._snntorch_classes import NEURONS, RECURRENT
-from neurodeploy.frontends._snntorch_layers import tensors_of
 from neurodeploy.frontends._snntorch_maps import AnyOf
 from neurodeploy.frontends._snntorch_neurons import (
     graded_factor,
@@ -33,6 +32,7 @@ from neurodeploy.frontends._snntorch_neurons import (
 from neurodeploy.frontends._snntorch_nodes import check_finite
 from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
 from neurodeploy.frontends._snntorch_run import Stepper, device_of, guarded, preserved
+from neurodeploy.frontends._snntorch_trace import tensors_of
 from neurodeploy.frontends._snntorch_values import (
     Layer,
     Operand,
