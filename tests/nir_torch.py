@@ -16,29 +16,41 @@ def tensor32(array: Any) -> Any:
 
 
 def linear_node(node: Any, x: Any) -> Any:
-    if isinstance(node, nir.Affine):
-        return F.linear(x, tensor32(node.weight), tensor32(node.bias))
-    if isinstance(node, nir.Linear):
-        return F.linear(x, tensor32(node.weight))
-    if isinstance(node, nir.Conv2d):
-        padding = node.padding if isinstance(node.padding, str) else tuple(map(int, node.padding))
-        return F.conv2d(
+    """What a stateless node makes of float32 [B, ...]."""
+    if isinstance(node, (nir.Affine, nir.Linear)):
+        weight = tensor32(node.weight)
+        bias = tensor32(node.bias) if isinstance(node, nir.Affine) else None
+        if weight.dim() == 2:
+            return F.linear(x, weight, bias)
+        y = (weight @ x[..., None])[..., 0]
+        return y if bias is None else y + bias
+    if isinstance(node, (nir.Conv1d, nir.Conv2d)):
+        convolve = F.conv1d if isinstance(node, nir.Conv1d) else F.conv2d
+        return convolve(
             x,
             tensor32(node.weight),
             tensor32(node.bias),
-            tuple(map(int, node.stride)),
-            padding,
-            tuple(map(int, node.dilation)),
+            sizes(node.stride),
+            node.padding if isinstance(node.padding, str) else sizes(node.padding),
+            sizes(node.dilation),
             int(node.groups),
         )
-    if isinstance(node, nir.AvgPool2d):
-        sizes = (node.kernel_size, node.stride, node.padding)
-        return F.avg_pool2d(x, *(tuple(map(int, size)) for size in sizes))
+    if isinstance(node, (nir.AvgPool2d, nir.SumPool2d)):
+        divisor = 1 if isinstance(node, nir.SumPool2d) else None
+        windows = map(sizes, (node.kernel_size, node.stride, node.padding))
+        return F.avg_pool2d(x, *windows, divisor_override=divisor)
     if isinstance(node, nir.Flatten):
-        return x.flatten(1 + int(node.start_dim), int(node.end_dim))
+        last = int(node.end_dim)
+        return x.flatten(1 + int(node.start_dim), last if last < 0 else 1 + last)
     if isinstance(node, nir.Scale):
         return x * tensor32(node.scale)
+    if isinstance(node, nir.Threshold):
+        return (x > tensor32(node.threshold)).float()
     raise TypeError(type(node))
+
+
+def sizes(value: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.atleast_1d(value))
 
 
 def one_step(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from neurodeploy.frontends._snntorch_maps import AnyOf, Flat
 from neurodeploy.frontends._snntorch_values import Layer, Record, Source, Spikes, Sum, Value
 
 CAST_HINT = (
@@ -18,7 +19,7 @@ CAST_HINT = (
 def is_computed(value: Value) -> bool:
     """Whether arithmetic, which rounds, made the value."""
     if isinstance(value, Layer):
-        return value.kind != "flatten" or is_computed(value.operand)
+        return not isinstance(value.op, Flat) or is_computed(value.operand)
     return isinstance(value, Sum)
 
 
@@ -28,7 +29,8 @@ def is_counted(value: Value, parts: Mapping[str, nn.Module]) -> bool:
     These are small whole numbers, the same in every float type.
     """
     if isinstance(value, Layer):
-        return value.kind == "flatten" and is_counted(value.operand, parts)
+        flat = isinstance(value.op, Flat) and is_counted(value.operand, parts)
+        return flat or isinstance(value.op, AnyOf)
     if isinstance(value, Sum):
         return all(is_counted(term, parts) for term in value.terms)
     if isinstance(value, Spikes):

@@ -16,11 +16,15 @@ import numpy as np
 import snntorch as snn
 import torch
 from numpy.typing import NDArray
+from snntorch._neurons import rleaky, rsynaptic
+from torch import nn
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_classes import WITH_CURRENT
+from neurodeploy.frontends._snntorch_layers import Call, convolution, linear, names_of
+from neurodeploy.frontends._snntorch_maps import Tensors
 from neurodeploy.frontends._snntorch_nodes import neuron_array
-from neurodeploy.frontends._snntorch_values import Shape
+from neurodeploy.frontends._snntorch_values import Shape, Source
 from neurodeploy.semantics import Reset, ResetTiming, Semantics
 
 Array = NDArray[np.float64]
@@ -209,6 +213,36 @@ def graded_factor(module: Any, shape: Shape, dtype: torch.dtype, path: str) -> A
     if np.any(factor == 0):
         raise ModelError("graded_spikes_factor is zero", node=path, hint="Remove these neurons.")
     return None if np.all(factor == 1) else factor
+
+
+def recurrent_node(
+    module: Any, shape: Shape, dtype: torch.dtype, path: str, tensors: Tensors
+) -> nir.NIRNode:
+    """The NIR node of the weights from a population of `shape` to itself.
+
+    `module` is what an RLeaky or RSynaptic at `path` has as `recurrent`, and `dtype` the type of
+    what it delivers: a single V times float32 spikes is float32 even in a float64 model.  Its bias
+    acts from the first step on, before any spike: snnTorch adds `recurrent(0)` there.
+    """
+    if type(module) in (rleaky.RecurrentOneToOne, rsynaptic.RecurrentOneToOne):
+        return nir.Scale(neuron_array(module.V, "V", shape, dtype, path))
+    inner = f"{path}.recurrent".lstrip(".")
+    rule = {(nn.Linear, 1): linear, (nn.Conv2d, 3): convolution}.get((type(module), len(shape)))
+    if rule is None:
+        raise ModelError(
+            f"{type(module).__name__} from neurons of shape {shape} to themselves is not supported",
+            node=inner,
+            hint="Use linear_features after nn.Linear, conv2d_channels after nn.Conv2d, or "
+            "all_to_all=False.",
+        )
+    name = type(module).__name__
+    try:
+        layer = rule(Call(name, inner, Source(shape), shape, module, names_of(tensors), {}))
+    except ModelError as error:
+        error.node = error.node or inner
+        raise
+    [(_, node)] = layer.op.nodes(layer, tensors)
+    return node
 
 
 def semantics(module: Any, model: Arithmetic, path: str) -> Semantics:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from neurodeploy.errors import ModelError
+from neurodeploy.frontends._snntorch_maps import Norm, Weighted
 from neurodeploy.frontends._snntorch_ops import tensors
 from neurodeploy.frontends._snntorch_run import (
     Stepper,
@@ -19,7 +20,7 @@ from neurodeploy.frontends._snntorch_run import (
     state_arguments,
 )
 from neurodeploy.frontends._snntorch_states import StateRestartError
-from neurodeploy.frontends._snntorch_trace import LEAVES, Tracer
+from neurodeploy.frontends._snntorch_trace import Tracer, tensors_of
 from neurodeploy.frontends._snntorch_values import (
     Layer,
     Operand,
@@ -33,6 +34,7 @@ from neurodeploy.frontends._snntorch_values import (
     flat,
     origins,
     relative,
+    terms,
 )
 
 
@@ -53,6 +55,7 @@ class Observation:
         `axis` is the sample's axis that is time, None where each step gets all of the sample.
     loop: whether forward holds the time loop.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
+    once: the layers and neurons that are called once per step.
     """
 
     parts: dict[str, nn.Module]
@@ -64,6 +67,7 @@ class Observation:
     inputs: dict[str, Source]
     loop: bool
     arguments: dict[str, str]
+    once: frozenset[str]
 
 
 def observe(
@@ -118,7 +122,7 @@ def _observe(
             if not loop:
                 _second_step(tracer, stepper, samples, inputs)
         _check_unchanged(before, _parameters(module))
-    _check_periodic(tracer)
+    steps = _check_periodic(tracer)
     currents = {path: calls[0] for path, calls in tracer.currents.items()}
     return Observation(
         tracer.parts,
@@ -130,6 +134,7 @@ def _observe(
         inputs,
         loop,
         tracer.owners,
+        frozenset(path for path, calls in tracer.calls.items() if calls == steps),
     )
 
 
@@ -168,12 +173,7 @@ def _check_called(tracer: Tracer, arguments: list[str]) -> None:
 
 def _parameters(module: nn.Module) -> dict[str, bytes]:
     """A digest of all that layers and neurons compute with; a copy would double the memory."""
-    return {
-        f"{path}.{name}".lstrip("."): _digest(tensor)
-        for path, part in module.named_modules()
-        if type(part) in LEAVES
-        for name, tensor in part.state_dict().items()
-    }
+    return {name: _digest(tensor) for name, tensor in tensors_of(module).items()}
 
 
 def _digest(tensor: torch.Tensor) -> bytes:
@@ -217,13 +217,17 @@ def _inputs(
     return inputs
 
 
-def _check_periodic(tracer: Tracer) -> None:
-    """Check that every neuron is called once per step, and driven the same way in each."""
+def _check_periodic(tracer: Tracer) -> int:
+    """Check that every neuron is called once per step, and driven the same way in each.
+
+    Returns the number of steps.
+    """
     first, *_ = tracer.currents
     steps = len(tracer.currents[first])
     for path, calls in tracer.currents.items():
         for step, current in enumerate(calls):
             if relative(current, step) != calls[0]:
+                _check_norms(calls[0], current)
                 raise ModelError(
                     f"its input is computed in another way in call {step + 1} than in call 1: it "
                     "is called twice within one step, takes the sample in another order, or is "
@@ -244,6 +248,28 @@ def _check_periodic(tracer: Tracer) -> None:
                 node=tracer.node(path),
                 hint="Let every neuron take the spikes of the same step.",
             )
+    return steps
+
+
+def _check_norms(first: Operand, later: Operand) -> None:
+    """Refuse batch norms that change from step to step, as snn.BatchNormTT1d and 2d do."""
+    changed = set(_norms(later)) - set(_norms(first))
+    if changed:
+        raise ModelError(
+            "normalises one time step and another batch norm the next (as in snn.BatchNormTT1d and "
+            "BatchNormTT2d), so the parameters change with the time step; NIR's are constant",
+            node=min(changed),
+            hint="Use one nn.BatchNorm1d or nn.BatchNorm2d for all steps.",
+        )
+
+
+def _norms(value: Operand) -> Iterator[str]:
+    """Paths of the batch norms that a value went through since the last neurons."""
+    for term in terms(value):
+        if isinstance(term, Layer):
+            if isinstance(term.op, Weighted):
+                yield from (change.path for change in term.op.changes if isinstance(change, Norm))
+            yield from _norms(term.operand)
 
 
 def _outputs(values: list[Value], currents: dict[str, Operand]) -> tuple[Operand | State, ...]:

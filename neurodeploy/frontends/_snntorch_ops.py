@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch.overrides import resolve_name
 
+from neurodeploy.frontends._snntorch_arithmetic import NAMES
+from neurodeploy.frontends._snntorch_registry import FUNCTIONS
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -20,33 +23,37 @@ QUERIES = _names(
     "__len__ __repr__ __format__ zeros_like ones_like empty_like full_like rand_like randn_like "
     "new_zeros new_ones new_empty new_full"
 )
+RANDOM = _names(
+    "rand randn randint randperm normal bernoulli poisson multinomial rand_like randn_like normal_ "
+    "uniform_ bernoulli_ random_ exponential_"
+)
 COPIES = _names("detach clone contiguous float double to type_as cpu cuda data type requires_grad_")
 RESHAPES = _names("flatten view reshape squeeze unsqueeze ravel")
 VIEWS = _names(
     "__getitem__ select unbind split chunk narrow transpose permute swapaxes movedim T mT"
 )
-ADDS = _names("add __add__ __radd__ add_ __iadd__")
 STACKS = _names("stack cat concat concatenate hstack vstack")
-JOINS = ADDS | STACKS | {"__setitem__"}
-KNOWN = QUERIES | COPIES | RESHAPES | VIEWS | JOINS
+JOINS = NAMES | STACKS | {"__setitem__"}
+KNOWN = QUERIES | COPIES | RESHAPES | VIEWS | JOINS | set(FUNCTIONS)
 
 _OUTSIDE = "Return the stacked spikes, and reduce them outside the model."
-_REGISTERED = "Call it as a module that is registered on the model."
+_FIXED = "Use nn.BatchNorm1d or nn.BatchNorm2d, whose statistics are fixed after training."
 _HINTS = {
     "sum": _OUTSIDE,
     "mean": _OUTSIDE,
-    "linear": _REGISTERED,
-    "conv2d": _REGISTERED,
-    "dropout": "Use nn.Dropout.",
-    "avg_pool2d": "Use nn.AvgPool2d.",
-    "max_pool2d": "Use nn.AvgPool2d.",
-    "MaxPool2d": "Use nn.AvgPool2d.",
     "relu": "Use snn.Leaky.",
     "ReLU": "Use snn.Leaky.",
+    "LayerNorm": _FIXED,
+    "layer_norm": _FIXED,
+    "GroupNorm": _FIXED,
+    "group_norm": _FIXED,
+    "InstanceNorm2d": _FIXED,
+    "instance_norm": _FIXED,
 }
 _SUPPORTED = (
-    "Supported are Linear, Conv2d, AvgPool2d, Flatten, BatchNorm1d/2d, Dropout, Identity, the "
-    "neurons Leaky, Synaptic, Lapicque, RLeaky and RSynaptic, sums of branches, flattening, and "
+    "Supported are Linear, Conv1d/2d, ConvTranspose1d/2d of stride 1, average, sum and maximum "
+    "pooling, Flatten, BatchNorm1d/2d, Dropout, Identity and their functions, the neurons Leaky, "
+    "Synaptic, Lapicque, RLeaky and RSynaptic, sums and differences, constant factors, and "
     "stacking of outputs; do the rest outside."
 )
 
@@ -77,12 +84,6 @@ def tensors(data: Any) -> Iterator[torch.Tensor]:
 def is_in_place(name: str) -> bool:
     """Whether an operation changes its first argument."""
     return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-
-
-def is_flat(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether all axes but the first were made one."""
-    batch = before.shape[0] if before.dim() else 0
-    return after.dim() == 2 and after.shape[0] == batch and after.numel() == before.numel()
 
 
 def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:

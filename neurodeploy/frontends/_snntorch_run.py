@@ -139,10 +139,11 @@ def state_arguments(module: nn.Module, inputs: int) -> tuple[list[str], list[str
 
 @contextmanager
 def guarded(where: Callable[[], str], dtype: torch.dtype) -> Iterator[None]:
-    """Turn whatever the user's forward raises into a `ModelError` that says where."""
+    """Turn whatever the user's forward raises into an error of ours; all errors say where."""
     try:
         yield
-    except NeurodeployError:
+    except NeurodeployError as error:
+        error.node = error.node or where()
         raise
     except Exception as error:
         hint = "Check that the model runs on the sample, in evaluation mode and from rest."

@@ -1,20 +1,20 @@
-"""Origins of tensors in a traced forward, and the states of its neurons."""
+"""The states of the neurons in a traced forward pass."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import ModelError
-from neurodeploy.frontends._snntorch_casts import CAST_HINT, is_computed, is_counted
+from neurodeploy.frontends._snntorch_casts import CAST_HINT
 from neurodeploy.frontends._snntorch_classes import TERMS, states
+from neurodeploy.frontends._snntorch_origins import Origins
 from neurodeploy.frontends._snntorch_values import (
     Operand,
     Shape,
-    Source,
     Spikes,
     State,
     StateArgument,
@@ -26,63 +26,26 @@ class StateRestartError(ModelError):
     """A neuron starts from zeros in every call of `forward`."""
 
 
-class StateTracer(TorchFunctionMode):
-    """Where tensors come from, and how neurons go on from step to step.
+class StateTracer(Origins):
+    """How neurons go on from step to step.
 
     Attributes
     ----------
-    parts: the modules by their path.
-    dtype: the model's float type.
     currents: for every neuron module, in order of the first call, what drove it in each call.
     shapes: its population shape.
     owners: the path of the state that each state argument of forward is (`lif1.mem`).
     feedback: the float type of what its recurrent weights deliver, where it has any.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.parts: dict[str, nn.Module] = dict(module.named_modules())
-        self.dtype = dtype
+    def __init__(
+        self, module: nn.Module, samples: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> None:
+        super().__init__(module, samples, dtype)
         self.currents: dict[str, list[Operand]] = {}
         self.shapes: dict[str, Shape] = {}
         self.owners: dict[str, str] = {}
         self.feedback: dict[str, torch.dtype] = {}
-        self._values: dict[int, tuple[torch.Tensor, Value]] = {}
-        self._root = type(module).__name__
-        self._stack: list[str] = []
-        self._samples: list[torch.Tensor] = []
         self._delivered: tuple[torch.Tensor, int] | None = None
-
-    def track(self, tensor: torch.Tensor, value: Value) -> None:
-        """Note the origin of a tensor (and keep it alive, so that its id stays its own)."""
-        if tensor.dtype != self.dtype and is_computed(value) and not is_counted(value, self.parts):
-            raise self._refuse(f"computes in {tensor.dtype}, its model in {self.dtype}", CAST_HINT)
-        self._values[id(tensor)] = (tensor, value)
-        if isinstance(value, Source) and value.axis is None:
-            self._samples.append(tensor)
-
-    def value(self, tensor: object) -> Value | None:
-        """Origin of a tensor; None for a constant."""
-        entry = self._values.get(id(tensor))
-        return entry[1] if entry is not None and entry[0] is tensor else None
-
-    def node(self, path: str) -> str:
-        """Name of a module in messages."""
-        return path or self._root
-
-    @property
-    def where(self) -> str:
-        """Name of the module that is running."""
-        return self.node(self._path)
-
-    @property
-    def _path(self) -> str:
-        return self._stack[-1] if self._stack else ""
-
-    def _refuse(self, message: str, hint: str) -> ModelError:
-        return ModelError(message, node=self.where, hint=hint)
-
-    # Neurons
 
     def _check_state(self, path: str, name: str, kept: torch.Tensor, passed: Any) -> None:
         """Check that a neuron starts from zeros and then goes on from its own last state."""

@@ -7,8 +7,8 @@ known to be harmless is refused by name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,19 @@ import torch
 from torch import nn
 
 from neurodeploy.frontends import _snntorch_ops as ops
+from neurodeploy.frontends._snntorch_arithmetic import (
+    NAMES,
+    calculated,
+    constant,
+)
 from neurodeploy.frontends._snntorch_casts import keeps
-from neurodeploy.frontends._snntorch_classes import NEURONS, TERMS, refusal, states
+from neurodeploy.frontends._snntorch_classes import NEURONS, refusal, states
+from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
+from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
 from neurodeploy.frontends._snntorch_states import StateTracer
 from neurodeploy.frontends._snntorch_values import (
-    Kind,
+    OPERANDS,
+    Drawn,
     Layer,
     Operand,
     Rearranged,
@@ -28,31 +36,42 @@ from neurodeploy.frontends._snntorch_values import (
     Source,
     Spikes,
     State,
-    StateArgument,
     Sum,
     Value,
     flat,
-    terms,
 )
 
-_LAYERS: dict[type, Kind] = {nn.Linear: "linear", nn.Conv2d: "conv2d", nn.AvgPool2d: "avgpool2d"}
-_DIMENSIONS: dict[Kind, int] = {"linear": 2, "conv2d": 4, "avgpool2d": 4}
-_NORMS: dict[type, Kind] = {nn.BatchNorm1d: "linear", nn.BatchNorm2d: "conv2d"}
-_BYPASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)
-LEAVES = (*_LAYERS, *_NORMS, *_BYPASSED, nn.Flatten, *NEURONS)
+LEAVES = (*MODULES, *NEURONS)
 _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """All parameters, and what else supported layers and neurons compute with, by name."""
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    for path, part in module.named_modules():
+        if type(part) in LEAVES:
+            stored = part.state_dict(prefix=f"{path}." if path else "", keep_vars=True)
+            tensors |= {
+                k: tensor for k, tensor in stored.items() if isinstance(tensor, torch.Tensor)
+            }
+    return tensors
+
+
 class Tracer(StateTracer):
-    """Follows the sample through a module; to be used within `preserved`, and as a context."""
+    """Follows the sample through a module; to be used within `preserved`, and as a context.
+
+    Attributes
+    ----------
+    calls: how often each supported layer and neuron was called.
+    """
 
     def __init__(
         self, module: nn.Module, samples: Mapping[str, torch.Tensor], dtype: torch.dtype
     ) -> None:
-        super().__init__(module, dtype)
+        super().__init__(module, samples, dtype)
+        self.calls: Counter[str] = Counter()
+        self._names = names_of(tensors_of(module))
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
-        for name, sample in samples.items():
-            self.track(sample, Source(tuple(sample.shape[1:]), name=name))
         for path, part in self.parts.items():
             part.register_forward_pre_hook(partial(self._enter, path), with_kwargs=True)
             part.register_forward_hook(partial(self._leave, path), with_kwargs=True, prepend=True)
@@ -108,55 +127,31 @@ class Tracer(StateTracer):
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
+        self.calls[path] += 1
         if isinstance(module, NEURONS):
             self._fired(path, module, operand, output)
-        elif isinstance(module, _BYPASSED):
-            self.track(output, operand)
-        elif isinstance(module, nn.Flatten):
-            self._flattened(path, "nn.Flatten", x, operand, output)
-        elif type(module) in _NORMS:
-            self.track(output, self._normed(path, module, operand))
         else:
-            kind = _LAYERS[type(module)]
-            if x.dim() != _DIMENSIONS[kind]:
-                raise self._refuse(
-                    f"{type(module).__name__} gets a tensor of shape {tuple(x.shape)}, expected "
-                    f"{_DIMENSIONS[kind]} axes",
-                    "The first axis is the batch; flatten the others before nn.Linear.",
-                )
-            self.track(output, Layer(tuple(output.shape[1:]), kind, path, operand))
+            name = type(module).__name__
+            self._layer(MODULES[type(module)], name, path, x, operand, module, output)
 
-    def _operand(self, x: Any) -> Operand:
-        """Origin of a layer's input, where it is one that NIR can say."""
-        if not isinstance(x, torch.Tensor):
-            raise self._refuse(
-                f"gets a {type(x).__name__} instead of a tensor",
-                "Give the neurons before it init_hidden=True and output=False.",
-            )
-        value = self.value(x)
-        if isinstance(value, (Source, Spikes, Layer, Sum)):
-            return value
-        if isinstance(value, State):
-            raise self._refuse(
-                f"its input is a {TERMS[value.name]}, not spikes",
-                "Neurons send spikes forward, step by step.",
-            )
-        reason = {
-            type(None): "does not come from the sample (a constant, or a recurrent connection)",
-            Record: "is several values stacked or concatenated",
-            Rearranged: "is a rearranged or partial view of the sample",
-            StateArgument: "is the initial state of a neuron",
-        }[type(value)]
-        raise self._refuse(f"its input {reason}", "Neurons send spikes forward, step by step.")
-
-    def _normed(self, path: str, module: nn.Module, operand: Operand) -> Layer:
-        wanted = _NORMS[type(module)]
-        if not isinstance(operand, Layer) or operand.kind != wanted:
-            raise self._refuse(
-                f"{type(module).__name__} does not follow a {wanted} layer directly",
-                "Place it right after nn.Linear or nn.Conv2d, into which it is folded.",
-            )
-        return replace(operand, norms=(*operand.norms, path))
+    def _layer(
+        self,
+        rule: Rule,
+        name: str,
+        path: str,
+        x: torch.Tensor,
+        operand: Operand,
+        options: Any,
+        output: Any,
+    ) -> None:
+        """Note what a stateless layer, a module or a function, makes of `x`."""
+        if not isinstance(output, torch.Tensor):
+            raise self._refuse(f"{name} returns a {type(output).__name__}", "Return one tensor.")
+        if output.shape[:1] != x.shape[:1]:
+            raise self._turned(name, x, output, "Leave the batch, the first axis, as it is.")
+        shape = tuple(output.shape[1:])
+        call = Call(name, path, operand, shape, options, self._names, self.parts)
+        self.track(output, rule(call))
 
     # Operations outside the layers
 
@@ -164,19 +159,28 @@ class Tracer(StateTracer):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        op = ops.name(func)
         if self._entered is not None:
-            return self._within(ops.name(func), func(*args, **kwargs), args)
+            return self._within(op, func(*args, **kwargs), args)
         tracked = [t for t in ops.tensors((args, kwargs)) if self.value(t) is not None]
+        if (op in ops.RANDOM and not tracked) or op in ops.QUERIES:
+            return self._drawn(op, func(*args, **kwargs))
         if not tracked:
             return func(*args, **kwargs)
-        op = ops.name(func)
         if op not in ops.KNOWN:
             raise self._refuse(f"{op} acts on a value that depends on the input", ops.hint(op))
         if op not in ops.JOINS and (len(tracked) > 1 or tracked[0] is not _first(args, kwargs)):
             raise self._refuse(f"an argument of {op} depends on the input", ops.hint(op))
+        if op in NAMES:
+            return self._calculated(op, func, args, kwargs)
+        operand = self._operand(tracked[0]) if op in FUNCTIONS else None
         result = func(*args, **kwargs)
-        if op not in ops.QUERIES:
-            self._follow(op, args, kwargs, tracked, result)
+        if operand is None:
+            self._follow(op, args, kwargs, tracked[0], result)
+        else:
+            options = arguments(op, args, kwargs)
+            path = f"{self._path}.{op}".lstrip(".")
+            self._layer(FUNCTIONS[op][0], op, path, tracked[0], operand, options, result)
         return result
 
     def _within(self, op: str, result: Any, args: Any) -> Any:
@@ -195,51 +199,50 @@ class Tracer(StateTracer):
         same = before.dtype == after.dtype
         return same or keeps(value, before.dtype, after.dtype, self.dtype, self.parts)
 
+    def _drawn(self, op: str, result: Any) -> Any:
+        """The result of an operation; noted where it is drawn at random."""
+        if op in ops.RANDOM and isinstance(result, torch.Tensor):
+            self.track(result, Drawn())
+        return result
+
+    def _calculated(self, op: str, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The result of an arithmetic operation, noted as what it makes of its operands."""
+        given = [*args, *(kwargs[n] for n in ("input", "other")[len(args) :] if n in kwargs)]
+        if len(given) < len(args) + len(kwargs):
+            raise self._refuse(f"{op} with more than its operands", "Write a + b.")
+        traced = [x for x in given if self.value(x) is not None]
+        values = [self._operand(x) for x in traced]
+        dtype = torch.result_type(*given) if len(given) == 2 else traced[0].dtype
+        operands = [
+            constant(x, values[0], dtype) if self.value(x) is None else self._operand(x)
+            for x in given
+        ]
+        value = calculated(op, operands, self._path)
+        if ops.is_in_place(op):
+            self._check_private(given[0])
+        result = func(*args, **kwargs)
+        if result.shape != traced[0].shape or result.dtype != dtype:
+            raise self._turned(op, traced[0], result, "Bring both operands to one shape and dtype.")
+        self.track(result, value)
+        return result
+
     def _follow(
-        self, op: str, args: Any, kwargs: dict[str, Any], tracked: list[torch.Tensor], result: Any
+        self, op: str, args: Any, kwargs: dict[str, Any], before: torch.Tensor, result: Any
     ) -> None:
-        if op in ops.ADDS:
-            self.track(result, self._added(op, args, kwargs, tracked))
-        elif op in ops.STACKS:
+        if op in ops.STACKS:
             self.track(result, self._recorded(op, list(ops.tensors((args, kwargs)))))
         elif op == "__setitem__":
             self.track(args[0], self._stored(op, args[0], args[2]))
         else:
             for tensor in ops.tensors(result):
-                self._rearranged(op, tracked[0], tensor)
-
-    def _added(
-        self, op: str, args: Any, kwargs: dict[str, Any], tracked: list[torch.Tensor]
-    ) -> Value:
-        if not set(kwargs) <= {"other"} or len(args) + len(kwargs) != 2:
-            raise self._refuse(f"{op} with more than two operands", "Write a + b.")
-        others = [x for x in (*args, *kwargs.values()) if self.value(x) is None]
-        values = [self._operand(tensor) for tensor in tracked]
-        if others and isinstance(others[0], (int, float)) and others[0] == 0:
-            return values[0]
-        if others:
-            raise self._refuse(
-                "a constant or a recurrent value is added",
-                "Put constants into a layer's bias, and return spikes instead of summing them over "
-                "time; recurrence is what snn.RLeaky and snn.RSynaptic do.",
-            )
-        summands = tuple(term for value in values for term in terms(value))
-        if len(set(summands)) < len(summands):
-            raise self._refuse("a value is added to itself", "Double the weights instead.")
-        if len({tuple(tensor.shape) for tensor in tracked}) > 1:
-            raise self._refuse(
-                "values of different shapes are added", "Bring them to one shape by a layer."
-            )
-        if op in ("add_", "__iadd__"):
-            self._check_private(args[0])
-        return Sum(values[0].shape, summands)
+                self._rearranged(op, before, tensor)
 
     def _check_private(self, target: torch.Tensor) -> None:
-        """Refuse an in-place change of the sample, or one that another traced tensor would see."""
+        """Refuse an in-place change but of a traced value that no other traced tensor shares."""
         shared = any(
             t is not target and ops.same_memory(t, target) for t, _ in self._values.values()
         )
-        if shared or isinstance(self.value(target), Source):
+        if shared or isinstance(self.value(target), (Source, type(None))):
             raise self._refuse(
                 "a tensor that is used elsewhere is changed in place", "Write a = a + b."
             )
@@ -270,57 +273,28 @@ class Tracer(StateTracer):
                 f"{op} turns {before.dtype} into {after.dtype}",
                 "Spikes and the sample can be cast to float32 and float64, currents cannot.",
             )
+        flat = None
+        if (
+            op in ops.RESHAPES
+            and isinstance(value, OPERANDS)
+            and after.shape[:1] == before.shape[:1]
+        ):
+            path = f"{self._path}.flatten".lstrip(".")
+            flat = flattened(value, tuple(after.shape[1:]), path)
         if value is not None and (after is before or copied or isinstance(value, Record)):
             self.track(after, value)
-        elif (
-            op in ops.RESHAPES
-            and isinstance(value, (Source, Spikes, Layer, Sum))
-            and ops.is_flat(before, after)
-        ):
-            self._flattened(f"{self._path}.flatten".lstrip("."), op, before, value, after)
+        elif flat is not None:
+            self.track(after, flat)
         elif isinstance(value, (Source, Rearranged)):
             self.track(after, self._view(op, after))
         else:
-            raise self._refuse(
-                f"{op} turns {before.dtype} {tuple(before.shape)} into {after.dtype} "
-                f"{tuple(after.shape)}",
-                "Between layers only flattening all axes but the batch is supported.",
+            raise self._turned(
+                op,
+                before,
+                after,
+                "Between layers only neighbouring axes can be made one: nn.Flatten(), "
+                "x.flatten(1, 2).",
             )
-
-    def _flattened(
-        self, path: str, op: str, before: torch.Tensor, value: Operand, after: torch.Tensor
-    ) -> None:
-        if after.shape == before.shape:
-            self.track(after, value)
-        elif ops.is_flat(before, after):
-            self.track(after, Layer(tuple(after.shape[1:]), "flatten", path, value))
-        else:
-            raise self._refuse(
-                f"{op} turns {tuple(before.shape)} into {tuple(after.shape)}",
-                "Flatten all axes but the batch: nn.Flatten(), x.flatten(1).",
-            )
-
-    def _view(self, op: str, view: torch.Tensor) -> Value:
-        """The sample or one of its time steps, recognised by where the view lies in memory."""
-        for sample in self._samples:
-            if not ops.same_memory(view, sample):
-                continue
-            whole = self.value(sample)
-            if not isinstance(whole, Source):
-                continue
-            if ops.geometry(view) == ops.geometry(sample):
-                return whole
-            offset = view.storage_offset() - sample.storage_offset()
-            for axis in range(min(2, sample.dim() - 1)):
-                step = offset // sample.stride(axis)
-                if step < sample.shape[axis] and ops.geometry(view) == ops.geometry(
-                    sample.select(axis, step)
-                ):
-                    return Source(tuple(view.shape[1:]), axis, step, whole.name)
-            return Rearranged()
-        raise self._refuse(
-            f"{op} rearranges a copy of the sample", "Rearrange it outside the model."
-        )
 
 
 def _first(args: Any, kwargs: dict[str, Any]) -> Any:

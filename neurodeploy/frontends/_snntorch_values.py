@@ -6,12 +6,25 @@ time steps can be compared with `==` once their step numbers are made relative.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 Shape = tuple[int, ...]
-Kind = Literal["linear", "conv2d", "avgpool2d", "flatten"]
+
+
+class Op(Protocol):
+    """What a stateless layer computes, as a frozen value."""
+
+    def nodes(self, layer: Layer, tensors: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """NIR nodes that compute one after the other what `layer` does of its operand.
+
+        Each comes with what it adds to the layer's name, the last with nothing.  `tensors` are the
+        model's parameters and buffers by name.
+        """
 
 
 @dataclass(frozen=True)
@@ -38,13 +51,12 @@ class Spikes:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a stateless layer makes of `operand`; `norms` are batch norms to be folded into it."""
+    """What a stateless layer makes of `operand`; `path` is its name."""
 
     shape: Shape
-    kind: Kind
     path: str
     operand: Operand
-    norms: tuple[str, ...] = ()
+    op: Op
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,11 @@ class Rearranged:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Numbers drawn at random by forward."""
+
+
+@dataclass(frozen=True)
 class StateArgument:
     """The initial state that `forward` takes as its argument `name`."""
 
@@ -88,7 +105,27 @@ class StateArgument:
 
 Term: TypeAlias = "Source | Spikes | Layer"
 Operand: TypeAlias = "Term | Sum"
-Value: TypeAlias = "Operand | State | Record | Rearranged | StateArgument"
+Value: TypeAlias = "Operand | State | Record | Rearranged | Drawn | StateArgument"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array of float64 that can be compared and hashed; `data` is in C order."""
+
+    shape: Shape
+    data: bytes
+
+    @classmethod
+    def of(cls, array: ArrayLike) -> Constant:
+        values = np.asarray(array, np.float64)
+        return cls(values.shape, values.tobytes())
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        return np.frombuffer(self.data).reshape(self.shape)
+
+
+OPERANDS = (Source, Spikes, Layer, Sum)
 
 
 def terms(value: Operand) -> tuple[Term, ...]:

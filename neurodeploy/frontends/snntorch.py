@@ -7,7 +7,6 @@ tracing, so ordinary Python in `forward` is fine.  Equations and traps of snnTor
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,21 +14,15 @@ from typing import Any
 
 import nir
 import numpy as np
-import snntorch as snn
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
-from neurodeploy.frontends._snntorch_classes import NEURONS, RECURRENT
-from neurodeploy.frontends._snntorch_neurons import (
-    Arithmetic,
-    graded_factor,
-    neuron_node,
-    semantics,
-)
-from neurodeploy.frontends._snntorch_nodes import check_finite, layer_node, recurrent_node
-from neurodeploy.frontends._snntorch_observe import Observation, observe
+from neurodeploy.frontends._snntorch_classes import NEURONS
+from neurodeploy.frontends._snntorch_graph import Builder
+from neurodeploy.frontends._snntorch_nodes import check_finite
+from neurodeploy.frontends._snntorch_observe import observe
 from neurodeploy.frontends._snntorch_run import (
     Stepper,
     device_of,
@@ -38,21 +31,8 @@ from neurodeploy.frontends._snntorch_run import (
     input_names,
     preserved,
 )
-from neurodeploy.frontends._snntorch_values import (
-    Layer,
-    Operand,
-    Shape,
-    Source,
-    Spikes,
-    State,
-    Term,
-    origins,
-    terms,
-)
-from neurodeploy.semantics import from_metadata, to_metadata
+from neurodeploy.semantics import from_metadata
 from neurodeploy.trace import Inputs
-
-logger = logging.getLogger(__name__)
 
 
 def from_snntorch(
@@ -60,10 +40,22 @@ def from_snntorch(
 ) -> nir.NIRGraph:
     """Convert a trained snnTorch module to a NIR graph, exactly.
 
-    Supported: `Linear`, `Conv2d`, `AvgPool2d`, `Flatten`, `BatchNorm1d/2d` (running statistics,
-    folded), `Dropout`, `Dropout2d`, `Identity`, the neurons `Leaky`, `Synaptic`, `Lapicque`,
-    `RLeaky` and `RSynaptic`, sums of branches, and time loops in `forward`.  The module is left as
-    it was.
+    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`, time loops
+    in `forward`, and these layers, as modules or as functions of `torch.nn.functional`:
+
+    - `Linear` (also of rows: one matrix per row), `Conv1d/2d` with all options but `padding_mode`,
+      `ConvTranspose1d/2d` of stride 1 (as a convolution);
+    - `AvgPool1d/2d` with all options, `AdaptiveAvgPool1d/2d` into sizes that divide the input's,
+      `LPPool1d/2d` of norm 1 (sum pooling);
+    - `MaxPool1d/2d` of spikes, as a population of stateless neurons (`Threshold`) that fire where
+      their window holds a spike;
+    - `BatchNorm1d/2d` with running statistics, folded into the `Linear` or convolution before it,
+      else as a depthwise convolution (of features, up to 4096: as a diagonal matrix);
+    - `Flatten` of any axes but the batch, `Identity`, all dropouts (inactive);
+    - sums and differences of values, products and quotients with constants, and constants added to
+      what a `Linear` or convolution delivers, into whose bias they go.
+
+    The module is left as it was.
 
     What `forward` returns, in any nesting of tuples, lists and dicts and stacked over time, are the
     outputs: spikes, what layers make of spikes, and the membrane potential of neurons that drive
@@ -86,11 +78,13 @@ def from_snntorch(
     Returns
     -------
     nir.NIRGraph
-        Nodes named after module paths; weights in the model's type (float64 where a batch norm is
-        folded in), neuron parameters float64 of the population's shape, shapes without batch and
-        time.  Inputs are named `input`, or `input.<argument of forward>` where there are several.
-        Every neuron carries its `Semantics` in its metadata.  Recurrent weights are a node
-        `<neuron>.recurrent` between the neuron and itself; what they carry arrives one step later.
+        Nodes named after module paths, functions after the module that calls them; where a layer
+        takes several nodes, the last has its name.  Inputs are named `input`, or `input.<argument
+        of forward>` where there are several.  Weights have the model's type (float64 where
+        something is folded in), neuron parameters are float64 of the population's shape; shapes are
+        without batch and time.  Every neuron carries its `Semantics` in its metadata.  Recurrent
+        weights are a node `<neuron>.recurrent` between the neuron and itself; what they carry
+        arrives one step later.
 
     Raises
     ------
@@ -113,7 +107,7 @@ def from_snntorch(
     names = input_names(module, len(samples))
     inputs = {n: x.to(device_of(module), dtype) for n, x in zip(names, samples, strict=True)}
     try:
-        return _Builder(observe(module, inputs, dtype), dt).graph()
+        return Builder(observe(module, inputs, dtype), dt).graph()
     except ModelError as error:
         error.node = error.node or type(module).__name__
         raise
@@ -121,136 +115,6 @@ def from_snntorch(
 
 def _is_sample(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] > 0
-
-
-class _Builder:
-    """Builds the graph of one observed step; only what reaches an output becomes a node."""
-
-    def __init__(self, observed: Observation, dt: float) -> None:
-        self.observed = observed
-        self.model = Arithmetic(dt, observed.dtype)
-        self.nodes: dict[str, nir.NIRNode] = {}
-        self.edges: set[tuple[str, str]] = set()
-        self.layers: dict[Layer, str] = {}
-        self.neurons: dict[str, str] = {}
-        self.spikes: dict[str, str] = {}  # the node that delivers a neuron's spikes
-
-    def graph(self) -> nir.NIRGraph:
-        observed = self.observed
-        for name, source in observed.inputs.items():
-            self.nodes[name] = nir.Input({"input": np.array(source.shape)})
-        used = self._used()
-        for path, shape in observed.shapes.items():
-            if path in used:
-                self._neuron(path, shape)
-            else:
-                logger.warning("%s reaches no output; it is left out", path)
-        for value in observed.outputs:
-            self._output(value)
-        for name in observed.inputs:
-            if not any(source == name for source, _ in self.edges):
-                raise ModelError(
-                    f"its {name.replace('.', ' ')} reaches no output",
-                    hint="Leave it out of forward.",
-                )
-        entries = {
-            "producer": "neurodeploy",
-            "framework": "snntorch",
-            "framework_version": snn.__version__,
-            "dt": self.model.dt,
-            "forward": {
-                "loop": observed.loop,
-                "inputs": [[name, source.axis] for name, source in observed.inputs.items()],
-                "arguments": observed.arguments,
-            },
-        }
-        return nir.NIRGraph(
-            self.nodes, sorted(self.edges), metadata=to_metadata(**entries), type_check=False
-        )
-
-    def _used(self) -> set[str]:
-        """Neurons that are read or drive, possibly through others, one that is."""
-        used: set[str] = set()
-        waiting = list(self.observed.outputs)
-        while waiting:
-            value = waiting.pop()
-            drivers = [value] if isinstance(value, State) else origins(value)
-            paths = {driver.path for driver in drivers if not isinstance(driver, Source)} - used
-            used |= paths
-            waiting += [self.observed.currents[path] for path in paths]
-        return used
-
-    def _name(self, path: str) -> str:
-        """A module path as a node name that is new; NIR cannot read names with a slash."""
-        stem = (path or type(self.observed.parts[""]).__name__.lower()).replace("/", "_")
-        name, number = stem, 1
-        while name in self.nodes or name == "output":
-            number += 1
-            name = f"{stem}_{number}"
-        return name
-
-    def _sources(self, operand: Operand) -> list[str]:
-        """The nodes whose sum a value is; NIR adds what meets at a node."""
-        return [self._source(term) for term in terms(operand)]
-
-    def _source(self, term: Term) -> str:
-        if isinstance(term, Source):
-            return term.name
-        if isinstance(term, Spikes):
-            return self.spikes[term.path]
-        if term not in self.layers:
-            node = layer_node(term, self.observed.parts)
-            self.layers[term] = self._add(term.path, node, self._sources(term.operand))
-        return self.layers[term]
-
-    def _add(self, path: str, node: nir.NIRNode, sources: list[str]) -> str:
-        name = self._name(path)
-        self.nodes[name] = node
-        self.edges |= {(source, name) for source in sources}
-        return name
-
-    def _neuron(self, path: str, shape: Shape) -> None:
-        module = self.observed.parts[path]
-        node = neuron_node(module, shape, self.model, path)
-        meaning = semantics(module, self.model, path)
-        entries: dict[str, Any] = {
-            "semantics": meaning.to_dict(),
-            "dtype": self.model.name,
-            "module": path,
-        }
-        if State(path, 0, "mem") in self.observed.outputs:
-            if meaning.reset != "none" and meaning.reset_timing in ("immediate", "held"):
-                raise ModelError(
-                    "returns its membrane potential after the reset of the same step; an output "
-                    "reads what is compared with the threshold",
-                    node=path,
-                    hint='Use reset_delay=True, or reset_mechanism="none".',
-                )
-            entries["readout"] = "membrane"
-        node.metadata = to_metadata(**entries)
-        name = self._add(path, node, self._sources(self.observed.currents[path]))
-        self.neurons[path] = self.spikes[path] = name
-        factor = graded_factor(module, shape, self.model.dtype, path)
-        if factor is not None:
-            self.spikes[path] = self._add(f"{name}.graded", nir.Scale(factor), [name])
-        if isinstance(module, RECURRENT):
-            feedback = self.observed.feedback[path]
-            weights = recurrent_node(module.recurrent, shape, feedback, path)
-            loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
-            self.edges.add((loop, name))
-
-    def _output(self, value: Operand | State) -> None:
-        """An Output that reads a node, or the sum of several."""
-        if isinstance(value, State):
-            sources, shape = [self.neurons[value.path]], self.observed.shapes[value.path]
-        else:
-            sources, shape = self._sources(value), value.shape
-        name = "output"
-        if len(self.observed.outputs) > 1:
-            path = self.neurons[value.path] if isinstance(value, Spikes) else "+".join(sources)
-            name = self._name(f"output.{path}")
-        self.nodes[name] = nir.Output({"output": np.array(shape)})
-        self.edges |= {(source, name) for source in sources}
 
 
 def reference_spikes(
@@ -272,7 +136,8 @@ def reference_spikes(
     Returns
     -------
     dict
-        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked.
+        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked;
+        max pooling counts as neurons where it is a module that is called once per step.
 
     Raises
     ------
@@ -285,7 +150,8 @@ def reference_spikes(
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
     nodes = _neuron_nodes(graph)
     parts = dict(module.named_modules())
-    if not isinstance(forward, dict) or not all(type(parts.get(p)) in NEURONS for p in nodes):
+    known = (*NEURONS, nn.MaxPool1d, nn.MaxPool2d)
+    if not isinstance(forward, dict) or not all(type(parts.get(p)) in known for p in nodes):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
@@ -314,9 +180,13 @@ def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
     entries = {
         name: from_metadata(node.metadata, node=name)
         for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF))
+        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold))
     }
-    return {str(entry.get("module")): name for name, entry in entries.items() if entry}
+    return {
+        str(entry.get("module")): name
+        for name, entry in entries.items()
+        if entry and ("module" in entry or not isinstance(graph.nodes[name], nir.Threshold))
+    }
 
 
 def _arrays(
