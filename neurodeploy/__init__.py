@@ -19,6 +19,7 @@ from neurodeploy.semantics import Semantics, diff
 if TYPE_CHECKING:
     from neurodeploy.api import compile, energy, load, network_of, place, run, verify
     from neurodeploy.equivalence.verdict import Gates, Verdict
+    from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.snntorch import from_snntorch
     from neurodeploy.network import Network
     from neurodeploy.pages.html import report
@@ -34,6 +35,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "__version__",
+    "comparisons",
     "compile",
     "diff",
     "energy",
@@ -54,6 +56,7 @@ _HOMES = {
     "Program": "program",
     "Trace": "trace",
     "Verdict": "equivalence.verdict",
+    "comparisons": "frontends.comparisons",
     "compile": "api",
     "energy": "api",
     "find_targets": "target",

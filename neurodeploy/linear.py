@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.float32] | NDArray[np.float64]
 
-BLOCK_VALUES = 1 << 22
+BLOCK_VALUES = 1 << 20
 
 
 class LinearMap(Protocol):

@@ -62,11 +62,12 @@ def _simulate(
     spikes = {name: array for name, array in inputs.items() if array.dtype == np.uint8}
     values = {name: array for name, array in inputs.items() if array.dtype != np.uint8}
     states: dict[str, dict[str, Signal]] = {}
+    kept = {p.name for p in network.populations if _kept(p, network, record)}
     for group in network.groups:
-        for population, response in _respond(network, group, signals, rounded):
+        for population, response in _respond(network, group, signals, kept, rounded):
             name = population.name
             spikes[name] = response.spikes
-            signals[name] = response.spikes if population.spiking else response.potential
+            signals[name] = response.sent(population)
             if name in network.outputs and population.readout == "membrane":
                 values[name] = response.potential
             if name in record:
@@ -74,16 +75,27 @@ def _simulate(
     return Trace(spikes, states, values)
 
 
+def _kept(population: Population, network: Network, record: Collection[str]) -> bool:
+    """Whether anyone asks for the potentials of a population."""
+    read = population.name in network.outputs and population.readout == "membrane"
+    return read or not population.spiking or population.name in record
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """What neurons did: arrays (samples, steps, *shape).
 
-    `potential` is the membrane potential compared with the threshold, `current` what drove it.
+    `potential` is the membrane potential compared with the threshold, `current` what drove it; both
+    are empty where they are not kept.
     """
 
     spikes: Spikes
     potential: Signal
     current: Signal
+
+    def sent(self, population: Population) -> Signal:
+        """What the neurons send: spikes, or potentials where they have no thresholds."""
+        return self.spikes if population.spiking else self.potential
 
 
 def currents(network: Network, population: Population, signals: Mapping[str, Signal]) -> Signal:
@@ -102,7 +114,7 @@ def currents(network: Network, population: Population, signals: Mapping[str, Sig
 
 def neurons(current: Signal, population: Population, *, rounded: bool = False) -> Response:
     """The response to known input currents (samples, steps, *shape)."""
-    ((_, response),) = _stepped(((population, current, ()),), rounded)
+    ((_, response),) = _stepped(((population, current, ()),), {population.name}, rounded)
     return response
 
 
@@ -110,7 +122,11 @@ _Driven = tuple[Population, Signal, tuple[Connection, ...]]
 
 
 def _respond(
-    network: Network, group: tuple[Population, ...], signals: Mapping[str, Signal], rounded: bool
+    network: Network,
+    group: tuple[Population, ...],
+    signals: Mapping[str, Signal],
+    kept: Collection[str],
+    rounded: bool,
 ) -> list[tuple[Population, Response]]:
     """The responses of populations whose inputs from outside the group are known."""
     names = {population.name for population in group}
@@ -118,14 +134,16 @@ def _respond(
     for population in group:
         inside = tuple(c for c in network.incoming(population.name) if c.source in names)
         driven.append((population, currents(network, population, signals), inside))
-    return _stepped(tuple(driven), rounded)
+    return _stepped(tuple(driven), kept, rounded)
 
 
-def _stepped(driven: tuple[_Driven, ...], rounded: bool) -> list[tuple[Population, Response]]:
+def _stepped(
+    driven: tuple[_Driven, ...], kept: Collection[str], rounded: bool
+) -> list[tuple[Population, Response]]:
     """Step by step; within a step in the network's order."""
     single = rounded and all(p.semantics.rounding == "float32" for p, _, _ in driven)
     dtype = np.dtype(np.float32 if single else np.float64)
-    neurons = {p.name: _Neurons(p, current, dtype) for p, current, _ in driven}
+    neurons = {p.name: _Neurons(p, current, dtype, p.name in kept) for p, current, _ in driven}
     for t in range(driven[0][1].shape[1]):
         for population, current, inside in driven:
             late = None
@@ -143,7 +161,9 @@ def _stepped(driven: tuple[_Driven, ...], rounded: bool) -> list[tuple[Populatio
 class _Neurons:
     """A population's state and what it has done so far; every operation in `dtype`."""
 
-    def __init__(self, population: Population, current: Signal, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, population: Population, current: Signal, dtype: np.dtype[Any], keep: bool
+    ) -> None:
         semantics = population.semantics
         if semantics.refractory or semantics.edge_delay or semantics.spikes_per_step != 1:
             raise SemanticsError(
@@ -159,12 +179,12 @@ class _Neurons:
         self.i = np.zeros(shape, dtype)
         self.v = np.full(shape, semantics.initial_state, dtype)
         self.fired = np.zeros(shape, bool)
+        self.keep = keep
+        states = current.shape if keep else (0,)
         self.response = Response(
-            np.zeros(current.shape, np.uint8),
-            np.zeros(current.shape, dtype),
-            np.zeros(current.shape, dtype),
+            np.zeros(current.shape, np.uint8), np.zeros(states, dtype), np.zeros(states, dtype)
         )
-        self.sent = self.response.spikes if population.spiking else self.response.potential
+        self.sent = self.response.sent(population)
 
     def step(self, t: int, x: Signal, late: Signal | None) -> None:
         """One step of `Semantics`' equations in snnTorch's order: ((beta v + x) + late) - reset.
@@ -205,8 +225,10 @@ class _Neurons:
             )
         fired = v >= theta if semantics.comparison == ">=" else v > theta
         response = self.response
-        response.potential[:, t], response.spikes[:, t] = v, fired
-        response.current[:, t] = current if rest is None else current + rest
+        response.spikes[:, t] = fired
+        if self.keep:
+            response.potential[:, t] = v
+            response.current[:, t] = current if rest is None else current + rest
         if semantics.reset == "subtract" and semantics.reset_timing == "held":
             v = v - theta * (fired.astype(self.dtype) - held)
         self.v, self.fired = v, fired

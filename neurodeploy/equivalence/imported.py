@@ -13,6 +13,7 @@ from neurodeploy import reference
 from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
 from neurodeploy.errors import FileError
 from neurodeploy.network import Network
+from neurodeploy.semantics import from_metadata
 from neurodeploy.trace import Trace
 
 ROUNDING_MARGIN = 1e-5
@@ -121,23 +122,33 @@ def compare_import(
     Parameters
     ----------
     inputs: spikes or currents (samples, steps, *shape) by input, as the source got them.
-    source: its spikes, of every population that has thresholds.
+    source: its spikes, of every population that has thresholds; what no module of the source stands
+        for (a function that pools) is computed.
 
     Raises
     ------
     InputError
         A population is missing, or shapes do not fit.
     """
-    names = [population.name for population in network.populations if population.spiking]
+    names = [p.name for p in network.populations if p.spiking and not _unseen(network, p.name)]
     found = reference.simulate(network, inputs, rounded=True)
     layers = compare(source, found, names)
     ties = unexplained = 0
-    for part in reference.chunks(network, {**inputs, **source.spikes}):
-        a, b = _parting(network, part)
-        ties, unexplained = ties + a, unexplained + b
+    if totals(layers)[0]:
+        for part in reference.chunks(network, {**inputs, **source.spikes}):
+            a, b = _parting(network, part)
+            ties, unexplained = ties + a, unexplained + b
     return Comparison(
         layers, found.samples, found.steps, ties, unexplained, _first(network, inputs, layers)
     )
+
+
+def _unseen(network: Network, name: str) -> bool:
+    """Whether our metadata say which module each population is, and name none for this one."""
+    node = network.graph.nodes[name]
+    entries = from_metadata(node.metadata, node=name) or {}
+    framework = (from_metadata(network.graph.metadata, node="graph") or {}).get("framework")
+    return framework is not None and "module" not in entries
 
 
 def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, int]:
@@ -146,8 +157,9 @@ def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, i
     for population in network.populations:
         current = reference.currents(network, population, signals)
         response = reference.neurons(current, population, rounded=True)
-        if not population.spiking:
-            signals[population.name] = response.potential
+        if population.name not in signals:
+            sent = response.spikes if population.spiking else response.potential
+            signals[population.name] = sent
             continue
         differs = response.spikes != signals[population.name]
         first = differs.argmax(axis=1)[:, None]

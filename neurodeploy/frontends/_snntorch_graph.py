@@ -73,11 +73,7 @@ class Builder:
             "framework": "snntorch",
             "framework_version": snn.__version__,
             "dt": self.model.dt,
-            "forward": {
-                "loop": observed.loop,
-                "inputs": [[name, source.axis] for name, source in observed.inputs.items()],
-                "arguments": observed.arguments,
-            },
+            "forward": observed.forward.to_dict(),
         }
         return nir.NIRGraph(
             self.nodes, sorted(self.edges), metadata=to_metadata(**entries), type_check=False

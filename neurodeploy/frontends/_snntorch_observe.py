@@ -12,6 +12,7 @@ from torch import nn
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_maps import Norm, Weighted
 from neurodeploy.frontends._snntorch_ops import tensors
+from neurodeploy.frontends._snntorch_replay import Forward
 from neurodeploy.frontends._snntorch_run import (
     Stepper,
     device_of,
@@ -56,6 +57,7 @@ class Observation:
     loop: whether forward holds the time loop.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
     once: the layers and neurons that are called once per step.
+    steps: how many steps were observed.
     """
 
     parts: dict[str, nn.Module]
@@ -68,6 +70,19 @@ class Observation:
     loop: bool
     arguments: dict[str, str]
     once: frozenset[str]
+    steps: int
+
+    @property
+    def forward(self) -> Forward:
+        """How the module is called."""
+        axes = {name: source.axis for name, source in self.inputs.items()}
+        return Forward(self.loop, axes, self.arguments)
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Paths of the modules whose output is spikes, once per step."""
+        pools = (p for p in self.once if isinstance(self.parts[p], (nn.MaxPool1d, nn.MaxPool2d)))
+        return (*self.shapes, *sorted(pools))
 
 
 def observe(
@@ -135,6 +150,7 @@ def _observe(
         loop,
         tracer.owners,
         frozenset(path for path, calls in tracer.calls.items() if calls == steps),
+        steps,
     )
 
 

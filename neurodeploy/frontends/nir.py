@@ -13,6 +13,7 @@ from typing import Any
 import nir
 
 from neurodeploy.errors import FileError
+from neurodeploy.frontends.comparisons import without_comparisons
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.frontends.nir_loader import Loader
 from neurodeploy.frontends.nir_subgraphs import inlined
@@ -71,10 +72,12 @@ def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:
     """A graph as plain data and arrays, with our metadata only; `nir.dict2NIRNode` reads it back.
 
-    What other tools keep in metadata may be anything, and a program needs none of it.
+    What other tools keep in metadata may be anything, and a program needs none of it; nor does it
+    need what comparisons found, which may depend on the machine.
     """
     tree: dict[str, Any] = graph.to_dict()
-    for node in (tree, *tree["nodes"].values()):
+    tree["metadata"] = without_comparisons(graph)
+    for node in tree["nodes"].values():
         own = node.get("metadata", {})
         node["metadata"] = {key: own[key] for key in own if key == METADATA_KEY}
     return tree

@@ -8,9 +8,7 @@ tracing, so ordinary Python in `forward` is fine.  Equations and traps of snnTor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import nir
 import numpy as np
@@ -20,25 +18,27 @@ from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.frontends._snntorch_classes import NEURONS
+from neurodeploy.frontends._snntorch_compare import compared, neuron_nodes, trials
 from neurodeploy.frontends._snntorch_graph import Builder
 from neurodeploy.frontends._snntorch_nodes import check_finite
 from neurodeploy.frontends._snntorch_observe import observe
-from neurodeploy.frontends._snntorch_run import (
-    Stepper,
-    device_of,
-    dtype_of,
-    guarded,
-    input_names,
-    preserved,
-)
+from neurodeploy.frontends._snntorch_replay import Forward, checked, replay
+from neurodeploy.frontends._snntorch_run import device_of, dtype_of, input_names
 from neurodeploy.semantics import from_metadata
 from neurodeploy.trace import Inputs
 
 
 def from_snntorch(
-    module: nn.Module, sample: torch.Tensor | Sequence[torch.Tensor], *, dt: float = 1e-4
+    module: nn.Module,
+    sample: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    dt: float = 1e-4,
+    inputs: Inputs | None = None,
 ) -> nir.NIRGraph:
-    """Convert a trained snnTorch module to a NIR graph, exactly.
+    """Convert a trained snnTorch module to a NIR graph, exactly, and compare the two.
+
+    Both run on random spikes, and on `inputs`; what was found is part of the graph's metadata, see
+    `comparisons`.
 
     Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`, time loops
     in `forward`, and these layers, as modules or as functions of `torch.nn.functional`:
@@ -74,6 +74,8 @@ def from_snntorch(
     dt:
         Length of a time step in seconds; it relates NIR's time constants to alpha and beta.
         `Lapicque` has its own `time_step`, and its input gain may differ in the last float32 bit.
+    inputs:
+        What the two are compared on besides random spikes; see `reference_spikes`.
 
     Returns
     -------
@@ -105,9 +107,12 @@ def from_snntorch(
     check_finite(module)
     dtype = dtype_of(module)
     names = input_names(module, len(samples))
-    inputs = {n: x.to(device_of(module), dtype) for n, x in zip(names, samples, strict=True)}
+    given = {n: x.to(device_of(module), dtype) for n, x in zip(names, samples, strict=True)}
     try:
-        return Builder(observe(module, inputs, dtype), dt).graph()
+        observed = observe(module, given, dtype)
+        # The module runs before the graph is made: a copy of its parameters is kept meanwhile.
+        runs = trials(module, observed, len(samples[0]), inputs)
+        return compared(Builder(observed, dt).graph(), runs)
     except ModelError as error:
         error.node = error.node or type(module).__name__
         raise
@@ -148,91 +153,16 @@ def reference_spikes(
         number of steps than T.
     """
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
-    nodes = _neuron_nodes(graph)
+    nodes = neuron_nodes(graph)
     parts = dict(module.named_modules())
     known = (*NEURONS, nn.MaxPool1d, nn.MaxPool2d)
     if not isinstance(forward, dict) or not all(type(parts.get(p)) in known for p in nodes):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
-    dtype = dtype_of(module)
-    axes = {str(name): axis for name, axis in forward["inputs"]}
-    arrays = _arrays(inputs, graph, tuple(axes), dtype)
-    steps = arrays[0].shape[1]
-    with preserved(module):
-        spikes: dict[str, list[NDArray[np.uint8]]] = {path: [] for path in nodes}
-        for path in nodes:
-            parts[path].register_forward_hook(partial(_record, spikes[path]))
-        device = device_of(module)
-        stepper = Stepper(module, forward["arguments"], dtype, device)
-        with guarded(lambda: type(module).__name__, dtype):
-            for call in _calls(arrays, tuple(axes.values()), loop=forward["loop"]):
-                stepper(*(torch.from_numpy(x).to(device) for x in call))
-                stepper.advance(forward["arguments"])
-    for path, calls in spikes.items():
-        if len(calls) != steps:
-            raise ModelError(f"forward ran {len(calls)} steps on an input of {steps}", node=path)
-    return {nodes[path]: np.stack(calls, axis=1) for path, calls in spikes.items()}
-
-
-def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
-    """Names of the neuron nodes by the path of their module."""
-    entries = {
-        name: from_metadata(node.metadata, node=name)
-        for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold))
+    how = Forward.from_dict(forward)
+    shapes = {
+        name: tuple(int(n) for n in graph.nodes[name].input_type["input"]) for name in how.axes
     }
-    return {
-        str(entry.get("module")): name
-        for name, entry in entries.items()
-        if entry and ("module" in entry or not isinstance(graph.nodes[name], nir.Threshold))
-    }
-
-
-def _arrays(
-    inputs: Inputs, graph: nir.NIRGraph, names: tuple[str, ...], dtype: torch.dtype
-) -> tuple[NDArray[Any], ...]:
-    """The inputs in forward's order, checked."""
-    named = inputs if isinstance(inputs, Mapping) else {names[0]: inputs}
-    if set(named) != set(names):
-        raise InputError(
-            f"inputs are given for {', '.join(named)}; the model's are {', '.join(names)}",
-            hint="Give a mapping from input node to array.",
-        )
-    expected = str(dtype).removeprefix("torch.")
-    first = named[names[0]]
-    for name in names:
-        array, shape = named[name], tuple(int(n) for n in graph.nodes[name].input_type["input"])
-        wrong = array.dtype != np.dtype(expected) or array.shape[2:] != shape or not array.size
-        if wrong or array.shape[:2] != first.shape[:2]:
-            raise InputError(
-                f"is {array.dtype} {array.shape}, expected {expected} (batch, time, "
-                f"{', '.join(map(str, shape))}), not empty, the same batch and time for all inputs",
-                node=name,
-            )
-    return tuple(named[name] for name in names)
-
-
-def _calls(
-    inputs: tuple[NDArray[Any], ...], axes: tuple[int | None, ...], *, loop: bool
-) -> Iterator[tuple[NDArray[Any], ...]]:
-    """What forward is called with, call by call; all copies."""
-    if not loop:
-        for step in range(inputs[0].shape[1]):
-            yield tuple(array[:, step].copy() for array in inputs)
-        return
-    for array, axis in zip(inputs, axes, strict=True):
-        if axis is None and np.any(array != array[:, :1]):
-            raise ModelError(
-                "forward repeats one input in all steps, these inputs change over time",
-                hint="Let forward take one step, or index its input by the step.",
-            )
-    yield tuple(
-        (array[:, 0] if axis is None else np.moveaxis(array, 1, axis)).copy()
-        for array, axis in zip(inputs, axes, strict=True)
-    )
-
-
-def _record(spikes: list[NDArray[np.uint8]], module: nn.Module, args: Any, output: Any) -> None:
-    fired = output[0] if isinstance(output, tuple) else output
-    spikes.append((fired != 0).cpu().numpy().astype(np.uint8))
+    arrays = checked(inputs, shapes, dtype_of(module))
+    return {nodes[path]: found for path, found in replay(module, how, arrays, nodes).items()}
