@@ -19,6 +19,7 @@ from neurodeploy.semantics import Semantics, diff
 if TYPE_CHECKING:
     from neurodeploy.api import compile, energy, load, network_of, place, run, verify
     from neurodeploy.equivalence.verdict import Gates, Verdict
+    from neurodeploy.frontends.presets import preset
     from neurodeploy.frontends.snntorch import from_snntorch
     from neurodeploy.network import Network
     from neurodeploy.pages.html import report
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "network_of",
     "place",
+    "preset",
     "report",
     "run",
     "verify",
@@ -62,6 +64,7 @@ _HOMES = {
     "load": "api",
     "network_of": "api",
     "place": "api",
+    "preset": "frontends.presets",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

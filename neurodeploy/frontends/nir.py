@@ -14,7 +14,9 @@ import nir
 from neurodeploy.errors import FileError
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.frontends.nir_loader import Loader
+from neurodeploy.frontends.nir_presets import applied
 from neurodeploy.frontends.nir_subgraphs import inlined
+from neurodeploy.frontends.presets import Preset, preset
 from neurodeploy.network import Network
 from neurodeploy.semantics import METADATA_KEY, Semantics
 
@@ -43,23 +45,30 @@ def read(path: str | Path) -> nir.NIRGraph:
     return graph
 
 
-def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None) -> Network:
     """Turn a NIR graph into the `Network` that it means.
 
     Parameters
     ----------
     semantics:
-        For neurons whose node carries no semantics of its own.  A node's own metadata wins, so a
-        file that says what it means is never reinterpreted.
+        For neurons whose node carries no semantics of its own, or the name of a preset, such as
+        `norse` (see `frontends.presets`).  A node's own metadata wins, so a file that says what it
+        means is never reinterpreted.
 
     Raises
     ------
     ModelError
         An unsupported node, an impossible value or shape, a dangling or duplicate edge.
     SemanticsError
-        A neuron without semantics, and none given.
+        A neuron without semantics, and none given; a preset that is unknown, or that cannot say
+        what this graph means.
     """
-    return Loader(inlined(graph), semantics).network()
+    flat = inlined(graph)
+    if isinstance(semantics, str):
+        semantics = preset(semantics)
+    if isinstance(semantics, Preset):
+        return Loader(applied(flat, semantics), None).network()
+    return Loader(flat, semantics).network()
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:
