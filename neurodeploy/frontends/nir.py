@@ -6,6 +6,7 @@ everything is checked here; NIR's type inference is not used.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,16 @@ def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None)
         A neuron without semantics, and none given; a preset that is unknown, or that cannot say
         what this graph means.
     """
-    flat = inlined(graph)
-    if isinstance(semantics, str):
-        semantics = preset(semantics)
-    if isinstance(semantics, Preset):
-        return Loader(applied(flat, semantics), None).network()
-    return Loader(flat, semantics).network()
+    chosen = preset(semantics) if isinstance(semantics, str) else semantics
+    graph = copy.deepcopy(graph)
+    if isinstance(chosen, Preset):
+        return means(applied(inlined(graph), chosen))
+    return means(graph, chosen)
+
+
+def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+    """As `load`, of a graph that nobody changes: the network shares its arrays."""
+    return Loader(inlined(graph), semantics).network()
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:
