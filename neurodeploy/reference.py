@@ -151,7 +151,8 @@ class _Neurons:
                 "the reference defines no refractory period and no delay of every edge",
                 node=population.name,
             )
-        if semantics.spikes_per_step > 1 and semantics.reset_timing == "held":
+        held = (semantics.reset, semantics.reset_timing) == ("subtract", "held")
+        if semantics.spikes_per_step > 1 and held:
             raise SemanticsError(
                 "several spikes per step with a held reset are not defined", node=population.name
             )

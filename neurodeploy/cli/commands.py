@@ -93,12 +93,15 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
 def _compile(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
+    semantics = _semantics(arguments)
     program = api.compile(
         arguments.model,
         target=arguments.target,
         calibration=load_inputs(arguments.calibration),
-        semantics=_semantics(arguments),
+        semantics=semantics,
     )
+    if semantics is not None:
+        output.say(f"where the file does not say its semantics: {semantics.name}")
     digest = program.save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
