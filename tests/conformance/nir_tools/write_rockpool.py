@@ -4,7 +4,8 @@
     pip install --no-deps rockpool==3.1.0
     python tests/conformance/nir_tools/write_rockpool.py
 
-Rockpool writes the axes of its sample into the shapes of Input and Output.
+Rockpool writes the axes of its sample into the shapes of Input and Output.  Weights are multiples
+of 1/4, so that first potentials meet the threshold exactly.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rockpool.nn.modules.torch.nir import to_nir
 
 torch.manual_seed(0)
 net = Sequential(
-    LinearTorch((12, 24), weight=torch.randn(12, 24) * 0.5),
+    LinearTorch((12, 24), weight=torch.round(torch.randn(12, 24) * 2) / 4),
     LIFNeuronTorch((24,), tau_mem=torch.linspace(5e-3, 3e-2, 24), threshold=torch.full((24,), 1.0)),
     LinearTorch((24, 6), weight=torch.randn(24, 6) * 0.3),
     LIFTorch(

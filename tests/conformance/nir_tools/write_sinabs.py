@@ -5,7 +5,8 @@
     python tests/conformance/nir_tools/write_sinabs.py
 
 `sinabs_iaf`: convolutions, IAF, sum pooling.  `sinabs_lif`: LIF with norm_input=True, the default.
-`sinabs_raw`: LIF with norm_input=False, whose file is no different.
+`sinabs_raw`: LIF with norm_input=False, whose file is no different.  Weights are multiples of 1/8,
+so that potentials meet thresholds exactly.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def lif(size: int, *, norm_input: bool) -> Any:
 def write(name: str, net: Any, shape: tuple[int, ...], gain: float) -> None:
     for layer in net:
         if hasattr(layer, "weight"):
-            layer.weight.data.mul_(gain)
+            layer.weight.data.mul_(gain * 8).round_().div_(8)
+            layer.bias.data.mul_(8).round_().div_(8)
     spikes = inputs(2, shape)
     sent: dict[str, list[Any]] = {
         str(n): [] for n, layer in enumerate(net) if isinstance(layer, sl.StatefulLayer)

@@ -22,7 +22,8 @@ def write(name: str, layers: list[Any], names: dict[str, str], gain: float) -> N
     net = nn.Sequential(*layers)
     for module in layers:
         if isinstance(module, nn.Linear):
-            module.weight.data.mul_(gain)
+            module.weight.data.mul_(gain * 8).round_().div_(8)
+            module.bias.data.mul_(8).round_().div_(8)
     spikes = inputs(6, (12,))
     sent: dict[str, list[Any]] = {key: [] for key in names}
     for key, stored in sent.items():

@@ -29,9 +29,9 @@ def channels_first(array: Any) -> Any:
 def write(name: str, layers: list[Any], shape: tuple[int, ...], gain: float, neuron: str) -> None:
     for layer in layers:
         if isinstance(layer, (nnx.Linear, nnx.Conv)):
-            layer.kernel[...] = layer.kernel[...] * gain
+            layer.kernel[...] = jnp.round(layer.kernel[...] * gain * 8) / 8
             if layer.bias is not None:
-                layer.bias[...] = jnp.linspace(-0.11, 0.23, layer.bias.size)
+                layer.bias[...] = jnp.round(jnp.linspace(-2, 3, layer.bias.size)) / 8
     net = snn.Sequential(*layers)
     spikes = inputs(4, shape)
     x = np.moveaxis(spikes, 2, -1) if len(shape) == 3 else spikes
