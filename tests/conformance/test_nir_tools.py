@@ -26,6 +26,7 @@ from tests.builders import spikes_for
 
 DT = 1e-3
 FOLDER = Path(__file__).resolve().parent / "nir_tools" / "files"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "nir.md"
 
 # --- the tools themselves ------------------------------------------------------------------------
 
@@ -146,6 +147,7 @@ def test_the_same_graph_in_the_tool_itself(ran: Any) -> None:
             np.testing.assert_array_equal(trace.spikes[population], spikes, f"{name} {population}")
             cells += spikes.size
     assert cells > 400_000
+    assert f"| {cells:,} neuron-steps" in DOCUMENT.read_text("utf-8")
 
 
 def test_a_potential_at_the_threshold(ran: Any) -> None:
@@ -218,6 +220,13 @@ def test_every_tool_with_a_preset_has_a_file_but_spinnaker2() -> None:
 
     tools = {name.partition("_")[0] for name in FILES}
     assert set(PRESETS) - tools == {"euler", "exact", "spinnaker2"}
+
+
+def test_the_documentation_names_every_file() -> None:
+    names = {path.name.removesuffix(".nir.gz") for path in FOLDER.glob("*.nir.gz")}
+    assert set(FILES) <= names
+    text = DOCUMENT.read_text("utf-8")
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_norse_writes_other_time_constants(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -13,7 +14,7 @@ import pytest
 import neurodeploy as nd
 from neurodeploy.errors import FileError, ModelError, SemanticsError
 from neurodeploy.frontends.nir_presets import applied
-from neurodeploy.frontends.presets import PRESETS
+from neurodeploy.frontends.presets import PRESETS, Preset
 from neurodeploy.reference import simulate
 from neurodeploy.semantics import from_metadata, to_metadata
 from tests.builders import SUBTRACT, chain, lif
@@ -281,3 +282,35 @@ def test_a_rule_of_every_preset_names_its_source() -> None:
         assert preset.summary
         assert preset.rules is None or any(c.isdigit() for c in preset.source)
         assert replace(preset.semantics, edge_delay=0).validate()
+
+
+# --- the table in the documentation --------------------------------------------------------------
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "nir.md"
+
+
+def row(preset: Preset) -> str:
+    """The preset's line of the table."""
+    meaning = preset.semantics
+    timings = {"immediate": "at once", "delayed": "one step later"}
+    reset = (
+        f"{meaning.reset} {timings[meaning.reset_timing]}" if meaning.reset != "zero" else "zero"
+    )
+    cells = (
+        f"`{preset.name}`",
+        f"{meaning.dt:g}",
+        {"euler": "1 − dt/τ", "exact": "exp(−dt/τ)"}[meaning.integrator],
+        reset,
+        f"v {'≥' if meaning.comparison == '>=' else '>'} θ",
+        "1 spike" if meaning.spikes_per_step == 1 else "any number",
+        f"{meaning.edge_delay} step" if meaning.edge_delay else "",
+        "all" if preset.rules is None else ", ".join(preset.rules),
+    )
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+def test_the_documentation_has_every_preset() -> None:
+    lines = DOCUMENT.read_text("utf-8").splitlines()
+    start = lines.index("|---|---|---|---|---|---|---|---|") + 1
+    assert lines[start : start + len(PRESETS)] == [row(preset) for preset in PRESETS.values()]
+    assert lines[start + len(PRESETS)] == ""
