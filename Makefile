@@ -9,8 +9,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/__pycache__/*'))
 CONFIG := pyproject.toml setup.py constraints.txt
+NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava clean FORCE
+.PHONY: demo test lint types format lava nir clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -19,7 +20,7 @@ demo: .venv/.stamp
 	  || echo '[make] no Lava environment: the demo goes on, its Lava check will be NOT RUN'
 	@.venv/bin/neurodeploy demo
 
-test: lava lint types .venv-core/.stamp
+test: lava nir lint types .venv-core/.stamp
 	@echo '[make] pytest'
 	@.venv/bin/pytest $(PYTEST_ARGS)
 
@@ -44,6 +45,9 @@ format: .venv/.stamp
 lava: .venv/.stamp
 	@.venv/bin/neurodeploy lava install
 
+# Norse and SpikingJelly, with which the tests compare what a NIR file means.
+nir: .venv-nir/.stamp
+
 # Everything that make has made, the environments too.
 clean:
 	rm -rf .build build .venv .venv-* *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -57,6 +61,16 @@ clean:
 	@echo '[make] .venv: the library with torch, snnTorch and the tools (some minutes)'
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,dev]'
+	@touch $@
+
+# Their packages only: what they depend on is that of .venv, found through a .pth file.
+.venv-nir/.stamp: .venv/.stamp $(NIR_TOOLS)
+	@echo '[make] .venv-nir: Norse and SpikingJelly beside the torch of .venv'
+	@.venv/bin/python -m venv --clear .venv-nir
+	@.venv-nir/bin/pip install -qq --no-deps -r $(NIR_TOOLS)
+	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  .venv/bin/python -c "$$packages" \
+	  >"$$(.venv-nir/bin/python -c "$$packages")/development.pth"
 	@touch $@
 
 # The list of source files, rewritten when a file comes or goes.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neurodeploy.api import compile, energy, load, network_of, place, run, verify
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.comparisons import comparisons
+    from neurodeploy.frontends.presets import preset
     from neurodeploy.frontends.snntorch import from_snntorch
     from neurodeploy.network import Network
     from neurodeploy.pages.html import report
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "network_of",
     "place",
+    "preset",
     "report",
     "run",
     "verify",
@@ -65,6 +67,7 @@ _HOMES = {
     "load": "api",
     "network_of": "api",
     "place": "api",
+    "preset": "frontends.presets",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

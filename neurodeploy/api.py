@@ -19,6 +19,7 @@ from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
 from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.frontends import nir as nir_frontend
+from neurodeploy.frontends.presets import Preset
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
@@ -37,7 +38,9 @@ GOLDEN_SAMPLES = 4
 PASSES = (MergeLinear(),)
 
 
-def load(source: nir.NIRGraph | str | Path, semantics: Semantics | None = None) -> Network:
+def load(
+    source: nir.NIRGraph | str | Path, semantics: Semantics | Preset | str | None = None
+) -> Network:
     """A NIR graph or `.nir` file as the `Network` that it means; see `frontends.nir.load`."""
     graph = source if isinstance(source, nir.NIRGraph) else nir_frontend.read(source)
     return nir_frontend.load(graph, semantics)
@@ -48,7 +51,7 @@ def compile(  # the verb's name; the builtin is not used here
     *,
     target: str,
     calibration: Inputs,
-    semantics: Semantics | None = None,
+    semantics: Semantics | Preset | str | None = None,
 ) -> Program:
     """Compile a NIR graph, a `.nir` file or a `Network` for a chip.
 
@@ -58,7 +61,8 @@ def compile(  # the verb's name; the builtin is not used here
     calibration: typical input spikes (samples, steps, *shape); they choose a population's scale
         wherever none can be proven safe for every input.  The first four samples become the
         program's golden traces.
-    semantics: for neurons of a file that does not say what a step means.
+    semantics: for neurons of a file that does not say what a step means; also by name, such as
+        `norse`.
 
     Raises
     ------

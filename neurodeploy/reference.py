@@ -14,6 +14,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.trace import Inputs, Spikes, Trace, check_currents, check_names, concatenate
 
 CHUNK_VALUES = 1 << 24
+MAX_SPIKES = np.iinfo(np.uint8).max
 
 Signal = NDArray[Any]
 
@@ -165,10 +166,15 @@ class _Neurons:
         self, population: Population, current: Signal, dtype: np.dtype[Any], keep: bool
     ) -> None:
         semantics = population.semantics
-        if semantics.refractory or semantics.edge_delay or semantics.spikes_per_step != 1:
+        if semantics.refractory or semantics.edge_delay:
             raise SemanticsError(
-                "the reference defines no refractory period, edge delay or several spikes per step",
+                "the reference defines no refractory period and no delay of every edge",
                 node=population.name,
+            )
+        held = (semantics.reset, semantics.reset_timing) == ("subtract", "held")
+        if semantics.spikes_per_step > 1 and held:
+            raise SemanticsError(
+                "several spikes per step with a held reset are not defined", node=population.name
             )
         shape = (len(current), *population.shape)
         self.population = population
@@ -223,7 +229,7 @@ class _Neurons:
                 f"subtraction with timing {semantics.reset_timing!r} is not defined",
                 node=self.population.name,
             )
-        fired = v >= theta if semantics.comparison == ">=" else v > theta
+        fired = self._fired(v)
         response = self.response
         response.spikes[:, t] = fired
         if self.keep:
@@ -232,3 +238,19 @@ class _Neurons:
         if semantics.reset == "subtract" and semantics.reset_timing == "held":
             v = v - theta * (fired.astype(self.dtype) - held)
         self.v, self.fired = v, fired
+
+    def _fired(self, v: Signal) -> Signal:
+        """Spikes at potential `v`: whether one, or how many where a step may hold several."""
+        semantics, theta = self.population.semantics, self.theta
+        closed = semantics.comparison == ">="
+        if semantics.spikes_per_step == 1:
+            return np.asarray(v >= theta if closed else v > theta)
+        levels = np.floor(v / theta) if closed else np.ceil(v / theta) - 1
+        count = np.clip(levels, 0, semantics.spikes_per_step)
+        if count.size and count.max() > MAX_SPIKES:
+            raise SemanticsError(
+                f"a neuron sends {count.max():.0f} spikes in one step, a trace holds {MAX_SPIKES}",
+                node=self.population.name,
+                hint="Scale the inputs or weights down, or the threshold up.",
+            )
+        return np.asarray(count)

@@ -59,7 +59,8 @@ class Semantics:
     refractory: steps without integration after a spike.
     initial_state: membrane potential before the first step.
     edge_delay: steps between a spike and its arrival at the next population.
-    spikes_per_step: most spikes that a neuron may send in one step.
+    spikes_per_step: most spikes that a neuron may send in one step; where it is n > 1, S is the
+        largest number up to n whose Sθ the potential passes, and subtraction takes all S.
     rounding, overflow: of the state arithmetic.
     """
 

@@ -24,7 +24,8 @@ class Trace:
 
     Attributes
     ----------
-    spikes: name -> uint8 (samples, steps, *shape), 0 or 1.
+    spikes: name -> uint8 (samples, steps, *shape), 0 or 1; the number of spikes where a neuron may
+        send several in one step.
     states: population -> state name -> array (samples, steps, *shape), after each step.
     values: name -> array (samples, steps, *shape), for inputs that are currents and for outputs
         that are read as membrane potential.

@@ -48,7 +48,14 @@ def one_neuron(x: FloatArray, beta: float, theta: float, meaning: Semantics) -> 
     v, spike, out = meaning.initial_state, 0, []
 
     def h(potential: float, level: float) -> int:
-        return int(potential >= level if meaning.comparison == ">=" else potential > level)
+        passed = 0
+        while passed < meaning.spikes_per_step and (
+            potential >= (passed + 1) * level
+            if meaning.comparison == ">="
+            else potential > (passed + 1) * level
+        ):
+            passed += 1
+        return passed
 
     for current in x:
         if kind == ("zero", "immediate"):
@@ -56,7 +63,7 @@ def one_neuron(x: FloatArray, beta: float, theta: float, meaning: Semantics) -> 
             spike = h(v, theta)
             v = 0.0 if spike else v
         elif kind == ("zero", "delayed"):
-            v = beta * (1 - spike) * v + current
+            v = beta * (spike == 0) * v + current
             spike = h(v, theta)
         elif kind == ("subtract", "immediate"):
             v = beta * v + current
@@ -99,6 +106,8 @@ def test_every_reset_follows_its_equation(
     meaning = replace(EVERY[name], comparison=comparison)
     if meaning.reset == "subtract" and name != "subtract held":
         meaning = replace(meaning, reset_amount=float(rng.choice([0.5, 1.0, 2.0])))
+    if name != "subtract held":
+        meaning = replace(meaning, spikes_per_step=int(rng.choice([1, 2, 9])))
     spikes, potential = run(x, beta, theta, meaning)
     for i in range(n):
         expected = one_neuron(x[:, i], float(beta[i]), float(theta[i]), meaning)
@@ -176,10 +185,25 @@ def test_the_potential_is_the_one_that_was_compared() -> None:
     assert spikes[0, :, 0].tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("change", [{"refractory": 1}, {"edge_delay": 1}, {"spikes_per_step": 2}])
-def test_undefined_semantics_are_refused(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        replace(ZERO, refractory=1),
+        replace(ZERO, edge_delay=1),
+        replace(HELD, spikes_per_step=2),
+    ],
+    ids=["refractory", "edge delay", "several spikes, held"],
+)
+def test_undefined_semantics_are_refused(meaning: Semantics) -> None:
     with pytest.raises(SemanticsError, match="n: "):
-        run(np.zeros((2, 1)), 0.5, 1.0, replace(ZERO, **change))
+        run(np.zeros((2, 1)), 0.5, 1.0, meaning)
+
+
+def test_more_spikes_in_a_step_than_a_trace_holds() -> None:
+    meaning = replace(AT_ONCE, spikes_per_step=1000)
+    assert run(np.array([[255.5], [0.0]]), 1.0, 1.0, meaning)[0][0, :, 0].tolist() == [255, 0]
+    with pytest.raises(SemanticsError, match="n: a neuron sends 256 spikes in one step"):
+        run(np.array([[256.5]]), 1.0, 1.0, meaning)
 
 
 def test_layers_feed_each_other_within_a_step() -> None:

@@ -13,31 +13,32 @@ from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import FileError
-from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming, Semantics
+from neurodeploy.frontends.presets import PRESETS, Preset, preset
+from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming
 
 if TYPE_CHECKING:
     from neurodeploy.program import Program
 
 
 def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("semantics, for files that do not say theirs")
+    group = parser.add_argument_group(
+        "semantics, for files that do not say theirs",
+        "A tool's by name, and single fields instead of that tool's (without a name, euler's).",
+    )
+    group.add_argument("--semantics", choices=tuple(PRESETS), help="see docs/nir.md")
     group.add_argument("--dt", type=float, help="length of a time step in s")
-    group.add_argument("--integrator", choices=get_args(Integrator), default="euler")
-    group.add_argument("--reset", choices=get_args(Reset), default="zero")
-    group.add_argument("--reset-timing", choices=get_args(ResetTiming), default="immediate")
-    group.add_argument("--comparison", choices=get_args(Comparison), default=">")
+    group.add_argument("--integrator", choices=get_args(Integrator))
+    group.add_argument("--reset", choices=get_args(Reset))
+    group.add_argument("--reset-timing", choices=get_args(ResetTiming))
+    group.add_argument("--comparison", choices=get_args(Comparison))
 
 
-def _semantics(arguments: argparse.Namespace) -> Semantics | None:
-    if arguments.dt is None:
+def _semantics(arguments: argparse.Namespace) -> Preset | None:
+    fields = ("dt", "integrator", "reset", "reset_timing", "comparison")
+    chosen = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
+    if arguments.semantics is None and not chosen:
         return None
-    return Semantics(
-        dt=arguments.dt,
-        integrator=arguments.integrator,
-        reset=arguments.reset,
-        reset_timing=arguments.reset_timing,
-        comparison=arguments.comparison,
-    ).validate(node="--dt")
+    return preset(arguments.semantics or "euler", **chosen)
 
 
 def _program(path: str) -> Program:
@@ -92,12 +93,15 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
 def _compile(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
+    semantics = _semantics(arguments)
     program = api.compile(
         arguments.model,
         target=arguments.target,
         calibration=load_inputs(arguments.calibration),
-        semantics=_semantics(arguments),
+        semantics=semantics,
     )
+    if semantics is not None:
+        output.say(f"where the file does not say its semantics: {semantics.name}")
     digest = program.save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")

@@ -12,7 +12,7 @@ from neurodeploy.linear import describe
 from neurodeploy.network import Connection, Network
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
-from neurodeploy.semantics import Difference
+from neurodeploy.semantics import Difference, from_metadata
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -42,15 +42,25 @@ def network(output: Output, net: Network) -> None:
             if p.semantics.reset == "none"
             else f"{p.semantics.reset}, {p.semantics.reset_timing}",
             p.semantics.comparison if p.spiking else "never",
+            f"{p.semantics.dt:g}",
+            _said_by(net, p.name),
         )
         for p in net.populations
     ]
-    output.table("populations", ("name", "shape", "α", "β", "θ", "reset", "fires at v"), rows)
+    titles = ("name", "shape", "α", "β", "θ", "reset", "fires at v", "dt in s", "said by")
+    output.table("populations", titles, rows)
     output.table(
         "connections",
         ("from", "to", "maps"),
         [(c.source, c.target, _maps(c)) for c in net.connections],
     )
+
+
+def _said_by(net: Network, name: str) -> str:
+    """Who said what a time step means: the file, a preset, or the caller."""
+    node = net.graph.nodes[name]
+    entries = from_metadata(node.metadata, node=name) or {}
+    return str(entries.get("semantics_from", "file" if "semantics" in entries else ""))
 
 
 def _maps(connection: Connection) -> str:
@@ -65,7 +75,12 @@ def network_data(net: Network, differences: Sequence[Difference]) -> dict[str, A
         "inputs": {port.name: port.shape for port in net.inputs},
         "outputs": net.outputs,
         "populations": [
-            {"name": p.name, "shape": p.shape, "semantics": p.semantics.to_dict()}
+            {
+                "name": p.name,
+                "shape": p.shape,
+                "semantics": p.semantics.to_dict(),
+                "semantics_from": _said_by(net, p.name),
+            }
             for p in net.populations
         ],
         "connections": [

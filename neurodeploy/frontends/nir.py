@@ -16,7 +16,9 @@ from neurodeploy.errors import FileError
 from neurodeploy.frontends.comparisons import without_comparisons
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.frontends.nir_loader import Loader
+from neurodeploy.frontends.nir_presets import applied
 from neurodeploy.frontends.nir_subgraphs import inlined
+from neurodeploy.frontends.presets import Preset, preset
 from neurodeploy.network import Network
 from neurodeploy.semantics import METADATA_KEY, Semantics
 
@@ -45,23 +47,29 @@ def read(path: str | Path) -> nir.NIRGraph:
     return graph
 
 
-def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None) -> Network:
     """Turn a NIR graph into the `Network` that it means.
 
     Parameters
     ----------
     semantics:
-        For neurons whose node carries no semantics of its own.  A node's own metadata wins, so a
-        file that says what it means is never reinterpreted.
+        For neurons whose node carries no semantics of its own, or the name of a preset, such as
+        `norse` (see `frontends.presets`).  A node's own metadata wins, so a file that says what it
+        means is never reinterpreted.
 
     Raises
     ------
     ModelError
         An unsupported node, an impossible value or shape, a dangling or duplicate edge.
     SemanticsError
-        A neuron without semantics, and none given.
+        A neuron without semantics, and none given; a preset that is unknown, or that cannot say
+        what this graph means.
     """
-    return means(copy.deepcopy(graph), semantics)
+    chosen = preset(semantics) if isinstance(semantics, str) else semantics
+    graph = copy.deepcopy(graph)
+    if isinstance(chosen, Preset):
+        return means(applied(inlined(graph), chosen))
+    return means(graph, chosen)
 
 
 def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:

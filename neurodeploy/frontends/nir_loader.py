@@ -22,6 +22,7 @@ from neurodeploy.frontends.nir_nodes import (
     threshold_of,
 )
 from neurodeploy.frontends.nir_order import ordered
+from neurodeploy.frontends.presets import PRESETS
 from neurodeploy.linear import FloatArray, LinearMap, Scale, Shape
 from neurodeploy.network import Connection, InputPort, Network, Population
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
@@ -134,7 +135,8 @@ class Loader:
             semantics = replace(semantics, reset="none", reset_timing="immediate")
         steps = discretise(node, shape, semantics, str(entries.get("dtype", "")))
         self.gains[name] = steps.gain
-        self.metadata[name] = {**entries, "semantics": semantics.to_dict()}
+        origin = {} if "semantics" in entries else {"semantics_from": "caller"}
+        self.metadata[name] = {**entries, **origin, "semantics": semantics.to_dict()}
         self._add(
             Population(
                 name,
@@ -176,8 +178,8 @@ class Loader:
             raise SemanticsError(
                 "the file does not say what a time step means (dt, reset, comparison)",
                 node=name,
-                hint="Choose it: semantics=Semantics(dt=…, reset=…), or --dt, --reset and "
-                "--reset-timing on the command line.",
+                hint=f"Choose it by name ({', '.join(PRESETS)}) with semantics=… or --semantics, "
+                "with single fields in --dt, --reset and so on, or give a Semantics.",
             )
         logger.info("%s: semantics chosen by the caller: %s", name, self.semantics)
         return self.semantics

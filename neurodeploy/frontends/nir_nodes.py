@@ -102,7 +102,7 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
     if isinstance(node, (nir.IF, nir.I)):
         return Steps(none, np.ones(shape), rounded(resistance / (1.0 / semantics.dt)), none)
     cuba = isinstance(node, (nir.CubaLIF, nir.CubaLI))
-    share = _share(node.tau_mem if cuba else node.tau, shape, semantics)
+    share = share_of(node.tau_mem if cuba else node.tau, shape, semantics)
     leak = share * real_array(node.v_leak, shape, "v_leak")
     decay = rounded(1.0 - share)
     gain = rounded(_gain(resistance, node.tau_mem if cuba else node.tau, share, semantics))
@@ -110,7 +110,7 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
         return Steps(none, decay, gain, leak)
     if np.any(leak != 0):
         raise ModelError("v_leak is not 0, which a neuron with a synaptic current cannot have here")
-    synaptic = _share(node.tau_syn, shape, semantics)
+    synaptic = share_of(node.tau_syn, shape, semantics)
     weight = real_array(node.w_in, shape, "w_in")
     weight = rounded(_gain(weight, node.tau_syn, synaptic, semantics))
     return Steps(rounded(1.0 - synaptic), decay, weight * gain, none)
@@ -152,7 +152,7 @@ def delays(node: nir.Delay, shape: Shape, dt: float) -> NDArray[np.int64]:
     return steps.astype(np.int64)
 
 
-def _share(tau: Any, shape: Shape, semantics: Semantics) -> FloatArray:
+def share_of(tau: Any, shape: Shape, semantics: Semantics) -> FloatArray:
     """dt/tau (Euler) or 1 - exp(-dt/tau): the share of its input that a leaky integrator takes."""
     times = real_array(tau, shape, "tau")
     if times.min() <= 0:

@@ -11,8 +11,10 @@ import nir
 import numpy as np
 import pytest
 
+from neurodeploy import api
 from neurodeploy.cli import main
-from neurodeploy.semantics import Semantics, to_metadata
+from neurodeploy.program import Program
+from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 
 SHAPE = (6,)
 
@@ -147,7 +149,12 @@ BAD = {
     "truncated HDF5": (compiling("cut.nir"), "not a complete HDF5 file"),
     "not HDF5": (compiling("text.nir"), "not a complete HDF5 file"),
     "NaN weight": (compiling("nan.nir"), "not finite"),
-    "no semantics": (compiling("bare.nir"), "--dt"),
+    "no semantics": (compiling("bare.nir"), "euler, exact, snntorch, norse"),
+    "a step of no length": ([*compiling("bare.nir"), "--dt", "0"], "dt is 0.0"),
+    "semantics without a word on it": (
+        [*compiling("bare.nir"), "--semantics", "norse", "--dt", "1e-4"],
+        "lif: r is 10, which 'norse with dt=0.0001' takes for 1",
+    ),
     "no spikes": (compiling("readout.nir"), "its membrane potential is read"),
     "missing calibration": (compiling(calibration="no.npy"), "no such file"),
     "wrong input shape": (compiling(calibration="shape.npy"), "expected (samples, steps, 6)"),
@@ -188,9 +195,29 @@ def test_bad_input_gives_one_clear_line(case: str, folder: Path, capsys, monkeyp
     assert not (folder / "n.ndp").exists()
 
 
-def test_semantics_from_the_command_line(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "said_by", "dt"),
+    [
+        (["--dt", "2e-4", "--reset", "zero"], "euler with dt=0.0002, reset=zero", 2e-4),
+        (["--semantics", "snntorch"], "snntorch", 1e-4),
+        (["--semantics", "exact", "--dt", "1e-3"], "exact with dt=0.001", 1e-3),
+    ],
+)
+def test_semantics_from_the_command_line(
+    options: list[str], said_by: str, dt: float, folder: Path, capsys
+) -> None:
+    """They are printed, and stored in the program's graph."""
     nir.write(str(folder / "bare.nir"), graph(metadata=False))
-    assert main([*compiling("bare.nir"), "--dt", "1e-4", "--reset", "zero"]) == 0
+    assert main([*compiling("bare.nir"), *options]) == 0
+    assert f"where the file does not say its semantics: {said_by}" in capsys.readouterr().out
+    assert main(["inspect", "bare.nir", *options, "--json"]) == 0
+    (population,) = json.loads(capsys.readouterr().out)["populations"]
+    assert (population["semantics_from"], population["semantics"]["dt"]) == (said_by, dt)
+    stored = api.network_of(Program.load("n.ndp")).graph.nodes["lif"]
+    assert from_metadata(stored.metadata, node="lif")["semantics_from"] == said_by
+    assert main(["inspect", "model.nir", *options, "--json"]) == 0
+    (population,) = json.loads(capsys.readouterr().out)["populations"]
+    assert population["semantics_from"] == "file"
 
 
 def test_errors_as_json(folder: Path, capsys) -> None:
