@@ -13,6 +13,7 @@ import nir
 
 from neurodeploy.errors import FileError
 from neurodeploy.frontends.hdf5 import check_hdf5
+from neurodeploy.frontends.nir_joined import joined
 from neurodeploy.frontends.nir_loader import Loader
 from neurodeploy.frontends.nir_subgraphs import inlined
 from neurodeploy.network import Network
@@ -57,9 +58,10 @@ def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
     ModelError
         An unsupported node, an impossible value or shape, a dangling or duplicate edge.
     SemanticsError
-        A neuron without semantics, and none given.
+        A neuron without semantics, and none given; one that `write` said in several nodes, of which
+        some were changed.
     """
-    return Loader(inlined(graph), semantics).network()
+    return Loader(joined(inlined(graph), semantics), semantics).network()
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:

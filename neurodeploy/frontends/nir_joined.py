@@ -111,7 +111,7 @@ def _declared(graph: nir.NIRGraph) -> Found:
                 found[name] = _described(graph, name, entries)
     again = split(_replaced(graph, found), found) if found else graph
     for name, (_, parts) in found.items():
-        if _entries(again, name).get("parts") != parts.to_dict():
+        if name not in again.nodes or _entries(again, name).get("parts") != parts.to_dict():
             raise _changed(name, "the reset")
         near = {name, *parts.names()}
         before, after = ({e for e in g.edges if near & set(e)} for g in (graph, again))
@@ -221,7 +221,8 @@ def _loop(
         return None, 1.0
     dtype = str(_entries(graph, name).get("dtype", ""))
     gain = discretise(_neuron(node, None, theta), spread["r"].shape, semantics, dtype).gain
-    amounts = -spread["scale"] * gain / spread["theta"]
+    with np.errstate(over="ignore"):
+        amounts = -spread["scale"] * gain / spread["theta"]
     tolerance = _tolerance(node, scale, theta)
     for amount in (1.0, float(np.median(amounts))):
         if amount > 0 and np.allclose(amounts, amount, rtol=tolerance, atol=0):
@@ -230,23 +231,22 @@ def _loop(
 
 
 def _current(links: Links, name: str, reset: str | None, chosen: Semantics | None) -> str | None:
-    """The LI that is the synaptic current of the membrane `name`: same steps, no leak, from rest."""
+    """The LI that is the synaptic current of the membrane `name`: without leak, and from rest."""
     graph = links.graph
     rest = links.sources[name] - {reset}
     source = min(rest, default=name)
     if len(rest) != 1 or links.targets[source] != {name}:
         return None
-    both = (name, source)
-    if not all(
-        isinstance(graph.nodes[n], nir.LI) and not np.any(graph.nodes[n].v_leak) for n in both
-    ):
-        return None
-    steps = {
-        (s.dt, s.integrator, s.initial_state, str(_entries(graph, n).get("dtype", "")))
-        for n in both
-        if (s := _semantics(graph, n, chosen)) is not None
-    }
-    return source if len(steps) == 1 and min(steps)[2] == 0 else None
+    steps = set()
+    for part in (name, source):
+        node, semantics = graph.nodes[part], _semantics(graph, part, chosen)
+        if not isinstance(node, nir.LI) or np.any(node.v_leak):
+            return None
+        if semantics is None or semantics.initial_state != 0:
+            return None
+        dtype = str(_entries(graph, part).get("dtype", ""))
+        steps.add((semantics.dt, semantics.integrator, dtype))
+    return source if len(steps) == 1 else None
 
 
 def _tolerance(*values: Any) -> float:
@@ -257,7 +257,5 @@ def _tolerance(*values: Any) -> float:
         for array in (vars(value).values() if isinstance(value, nir.NIRNode) else (value,))
         if not isinstance(array, dict)
     ]
-    kinds = (array.dtype for array in arrays if array.dtype.kind == "f")
-    return ULPS * max(
-        (float(np.finfo(kind).eps) for kind in kinds), default=float(np.finfo(float).eps)
-    )
+    kinds = [np.dtype(np.float64), *(array.dtype for array in arrays if array.dtype.kind == "f")]
+    return ULPS * max(float(np.finfo(kind).eps) for kind in kinds)

@@ -21,7 +21,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import SemanticsError
+from neurodeploy.errors import ModelError, SemanticsError
 from neurodeploy.frontends.nir_nodes import discretise, real_array
 from neurodeploy.linear import FloatArray
 from neurodeploy.semantics import Semantics, diff, from_metadata, to_metadata
@@ -135,6 +135,8 @@ def split(graph: nir.NIRGraph, names: Collection[str] | None = None) -> nir.NIRG
     ------
     SemanticsError
         A neuron without semantics in its metadata.
+    ModelError
+        A parameter is impossible.
     """
     links = Links(graph)
     nodes, found = dict(graph.nodes), dict[str, Parts]()
@@ -143,8 +145,12 @@ def split(graph: nir.NIRGraph, names: Collection[str] | None = None) -> nir.NIRG
         if not isinstance(node, NEURONS) or (names is not None and name not in names):
             continue
         semantics, entries = own_semantics(node, name)
-        factor = reset_factor(node, semantics, str(entries.get("dtype", "")))
-        if (factor is None and semantics.reset != "none") or _beyond_reset(semantics):
+        try:
+            factor = reset_factor(node, semantics, str(entries.get("dtype", "")))
+        except ModelError as error:
+            error.node = name
+            raise
+        if (factor is None and semantics.reset != "none") or beyond_reset(semantics):
             continue
         read = links.readouts(name) if entries.get("readout") == "membrane" else set()
         kept |= {(name, output) for output in read}
@@ -166,11 +172,14 @@ def split(graph: nir.NIRGraph, names: Collection[str] | None = None) -> nir.NIRG
     return nir.NIRGraph(nodes, sorted(edges), metadata=dict(graph.metadata), type_check=False)
 
 
-def _beyond_reset(semantics: Semantics) -> bool:
-    """Whether something else than the reset is other than NIR's equations say."""
-    same = ("reset", "reset_amount", "reset_timing", "rounding", "overflow")
-    plain = replace(Semantics(), **{field: getattr(semantics, field) for field in same})
-    return bool(diff(semantics, plain, node=""))
+def beyond_reset(semantics: Semantics) -> tuple[str, ...]:
+    """The fields, besides the reset, that are other than NIR's equations say.
+
+    dt, integrator and the arithmetic are no part of these equations.
+    """
+    unsaid = ("reset", "reset_amount", "reset_timing", "rounding", "overflow")
+    plain = replace(Semantics(), **{field: getattr(semantics, field) for field in unsaid})
+    return tuple(difference.field for difference in diff(semantics, plain, node=""))
 
 
 def _new(nodes: Mapping[str, nir.NIRNode], stem: str) -> str:
