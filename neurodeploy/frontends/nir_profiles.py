@@ -115,13 +115,18 @@ def statements(graph: nir.NIRGraph) -> tuple[Statement, ...]:
 
     dt and integrator are in the metadata alone, as NIR says nothing of time steps.
     """
-    names = [name for name in sorted(graph.nodes) if isinstance(graph.nodes[name], POPULATIONS)]
-    parts = {
-        name: (from_metadata(graph.nodes[name].metadata, node=name) or {}).get("parts", {})
-        for name in names
-    }
+    parts = _parts(graph)
     inside = {part for own in parts.values() for part in own.values()}
-    return tuple(_statement(graph, name, parts[name]) for name in names if name not in inside)
+    return tuple(_statement(graph, name, parts[name]) for name in parts if name not in inside)
+
+
+def _parts(graph: nir.NIRGraph) -> dict[str, dict[str, str]]:
+    """The populations by name, and which nodes those are that are said in several."""
+    return {
+        name: (from_metadata(node.metadata, node=name) or {}).get("parts", {})
+        for name, node in sorted(graph.nodes.items())
+        if isinstance(node, POPULATIONS)
+    }
 
 
 def _statement(graph: nir.NIRGraph, name: str, parts: Mapping[str, str]) -> Statement:
@@ -149,16 +154,15 @@ def literal(graph: nir.NIRGraph) -> nir.NIRGraph:
     Neurons are then what NIR's equations say by forward Euler: reset to zero, at once, where the
     potential is above the threshold.
     """
-    nodes = {
-        name: _bare(node, name) if isinstance(node, POPULATIONS) else node
-        for name, node in graph.nodes.items()
-    }
+    parts = _parts(graph)
+    owner = {part: name for name, own in parts.items() for part in own.values()}
+    nodes = dict(graph.nodes)
+    for name in parts:
+        whole = owner.get(name, name)
+        dt = own_semantics(graph.nodes[whole], whole)[0].dt
+        metadata = to_metadata(semantics=Semantics(dt=dt).to_dict())
+        nodes[name] = replace(graph.nodes[name], metadata=metadata)
     return nir.NIRGraph(nodes, list(graph.edges), metadata={}, type_check=False)
-
-
-def _bare(node: nir.NIRNode, name: str) -> Any:
-    semantics, _ = own_semantics(node, name)
-    return replace(node, metadata=to_metadata(semantics=Semantics(dt=semantics.dt).to_dict()))
 
 
 def deviation(
@@ -174,7 +178,7 @@ def deviation(
     Returns
     -------
     tuple of Layer
-        For every population that spikes, how many entries differ.
+        For every population that spikes in both, how many entries differ.
 
     Raises
     ------
@@ -184,8 +188,10 @@ def deviation(
         `inputs` do not fit.
     """
     given = random_spikes(network) if inputs is None else inputs
-    names = [population.name for population in network.populations if population.spiking]
-    return compare(simulate(network, given), simulate(load(literal(graph)), given), names)
+    taken = load(literal(graph))
+    silent = {p.name for net in (network, taken) for p in net.populations if not p.spiking}
+    names = [p.name for p in network.populations if p.name not in silent]
+    return compare(simulate(network, given), simulate(taken, given), names)
 
 
 def random_spikes(network: Network) -> dict[str, NDArray[np.uint8]]:

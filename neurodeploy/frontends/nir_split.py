@@ -155,8 +155,9 @@ def split(graph: nir.NIRGraph, names: Collection[str] | None = None) -> nir.NIRG
         read = links.readouts(name) if entries.get("readout") == "membrane" else set()
         kept |= {(name, output) for output in read}
         loop, cuba = factor is not None, isinstance(node, nir.CubaLIF)
+        silent = not loop and bool(read) and read == links.targets[name]
         parts = Parts(
-            None if read and read == links.targets[name] else _new(nodes, f"{name}.threshold"),
+            None if silent else _new(nodes, f"{name}.threshold"),
             _new(nodes, f"{name}.reset") if loop else None,
             _new(nodes, f"{name}.current") if loop and cuba else None,
         )

@@ -212,7 +212,8 @@ def test_every_neuron_comes_back_bit_for_bit(seed: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     changes = {"comparison": rng.choice([">", ">="]), "integrator": rng.choice(["euler", "exact"])}
     for kind, meaning, shape in product(KINDS, MEANINGS, ((2,), ())):
-        node = neuron(kind, replace(meaning, **changes), shape, dtype=dtype, module="lif1")
+        more = {"readout": "membrane"} if rng.random() < 0.5 else {}
+        node = neuron(kind, replace(meaning, **changes), shape, dtype=dtype, **more)
         for key in ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_threshold"):
             if hasattr(node, key):
                 setattr(node, key, np.asarray(getattr(node, key) * rng.uniform(0.95, 1.05, shape)))
