@@ -72,9 +72,10 @@ def write(
 ) -> Written:
     """Write a graph with its semantics to a `.nir` file.
 
-    Reading the file back gives the network of `source`.  The same graph gives the same bytes (with
-    the same versions of nir and h5py).  Subgraphs are written flat, neuron parameters in float64
-    and for every neuron.
+    Reading the file back gives the network of `source` bit for bit (`portable`: where all input
+    gains are 1; else one that spikes the same).  The same graph gives the same bytes, with the same
+    versions of nir and h5py.  Subgraphs are written flat, neuron parameters in float64 and for
+    every neuron.
 
     Parameters
     ----------

@@ -43,23 +43,34 @@ class Stateless(nn.Module):
 
 
 class Neuron(nn.Module):
-    """tau dv/dt = v_leak - v + r x by Euler, for I and IF dv/dt = r x; LIF and IF reset to 0."""
+    """By Euler tau dv/dt = -v + r i, for I and IF dv/dt = r i; LIF and IF reset to 0.
+
+    i is the input, for CubaLI the current of tau_syn di/dt = -i + w_in x.
+    """
 
     def __init__(self, node: Any) -> None:
         super().__init__()
-        plain = isinstance(node, (nir.I, nir.IF))
-        share = 1.0 if plain else DT / node.tau
-        gain = DT * node.r if plain else share * node.r
-        keep = np.ones_like(node.r) if plain else 1 - share
-        self.decay, self.gain = (torch.tensor(a, dtype=torch.float32) for a in (keep, gain))
-        self.node = node
+        self.spiking = isinstance(node, (nir.LIF, nir.IF))
+        self.theta = torch.tensor(getattr(node, "v_threshold", np.inf), dtype=torch.float32)
+        if isinstance(node, (nir.I, nir.IF)):
+            steps = [0 * node.r, 0 * node.r + 1, 0 * node.r + 1, DT * node.r]
+        else:
+            cuba = isinstance(node, nir.CubaLI)
+            share = DT / (node.tau_mem if cuba else node.tau)
+            slow = DT / node.tau_syn if cuba else 1.0
+            steps = [1 - slow + 0 * share, slow * node.w_in if cuba else 0 * share + 1,
+                     1 - share, share * node.r]  # fmt: skip
+        self.steps = [torch.tensor(step, dtype=torch.float32) for step in steps]
 
     def forward(self, x: Any, state: Any = None) -> Any:
-        v = self.decay * (torch.zeros_like(x) if state is None else state) + self.gain * x
-        if not isinstance(self.node, (nir.LIF, nir.IF)):
-            return v, v
-        spikes = (v > torch.tensor(self.node.v_threshold, dtype=torch.float32)).float()
-        return spikes, v * (1 - spikes)
+        i, v = (torch.zeros_like(x),) * 2 if state is None else state
+        keep, take, decay, gain = self.steps
+        i = keep * i + take * x
+        v = decay * v + gain * i
+        if not self.spiking:
+            return v, (i, v)
+        spikes = (v > self.theta).float()
+        return spikes, (i, v * (1 - spikes))
 
 
 def run(path: Path, inputs: np.ndarray) -> np.ndarray:
@@ -67,7 +78,7 @@ def run(path: Path, inputs: np.ndarray) -> np.ndarray:
     stateless = (nir.Input, nir.Output, nir.Threshold, nir.Linear, nir.Affine, nir.Conv2d,
                  nir.AvgPool2d, nir.Flatten, nir.Scale)  # fmt: skip
     mapping: dict[Any, Callable[[Any], nn.Module]] = dict.fromkeys(stateless, Stateless)
-    mapping |= dict.fromkeys((nir.LI, nir.I, nir.LIF, nir.IF), Neuron)
+    mapping |= dict.fromkeys((nir.LI, nir.I, nir.CubaLI, nir.LIF, nir.IF), Neuron)
     module = nirtorch.nir_to_torch(str(path), mapping, default_map={})
     state, outputs = None, []
     for t in range(inputs.shape[1]):
@@ -132,7 +143,7 @@ ZERO = {"reset_mechanism": "zero"}
     [
         (dense, SUBTRACT), (dense, ZERO), (dense, NONE),
         (convolutional, SUBTRACT), (convolutional, ZERO), (convolutional, NONE),
-        (synaptic, SUBTRACT), (recurrent, SUBTRACT), (recurrent, NONE),
+        (synaptic, SUBTRACT), (synaptic, NONE), (recurrent, SUBTRACT), (recurrent, NONE),
     ],
 )  # fmt: skip
 def test_the_exact_profile_in_nirtorch_is_snntorch(
