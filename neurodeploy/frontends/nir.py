@@ -6,6 +6,7 @@ everything is checked here; NIR's type inference is not used.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def load(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
         A neuron without semantics, and none given; one that `write` said in several nodes, of which
         some were changed.
     """
+    return means(copy.deepcopy(graph), semantics)
+
+
+def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+    """As `load`, of a graph that nobody changes: the network shares its arrays."""
     return Loader(joined(inlined(graph), semantics), semantics).network()
 
 

@@ -20,6 +20,7 @@ from neurodeploy.linear import (
     Reshape,
     Scale,
     Shape,
+    Weights,
     pool2d,
 )
 from neurodeploy.semantics import Semantics
@@ -196,7 +197,7 @@ def _affine(
     node: nir.Affine | nir.Linear, shape: Shape
 ) -> tuple[tuple[LinearMap, ...], FloatArray | None]:
     """y = W x + b on the last axis; weight (..., out, in), one matrix for each leading index."""
-    weight = _finite(node.weight, "weight")
+    weight = _weights(node.weight)
     if weight.ndim < 2 or (*weight.shape[:-2], weight.shape[-1]) != shape:
         raise ModelError(
             f"weight {weight.shape} does not fit an input of shape {shape}",
@@ -215,13 +216,13 @@ def _affine(
 def _conv2d(node: nir.Conv2d, shape: Shape) -> tuple[tuple[LinearMap, ...], FloatArray]:
     if node.input_shape is not None:
         _check_declared(node.input_shape, shape[1:])
-    op = _convolution(node, shape, _finite(node.weight, "weight"))
+    op = _convolution(node, shape, _weights(node.weight))
     return (op,), _channel_bias(node.bias, op.out_shape)
 
 
 def _conv1d(node: nir.Conv1d, shape: Shape) -> tuple[tuple[LinearMap, ...], FloatArray]:
     """A convolution along the one axis of (channels, length): a 2-d one of height 1."""
-    weight = _finite(node.weight, "weight")
+    weight = _weights(node.weight)
     if weight.ndim != 3 or len(shape) != 2:
         raise ModelError(f"1-d convolution of weight {weight.shape} on an input of shape {shape}")
     if node.input_shape is not None:
@@ -239,7 +240,7 @@ def _check_declared(declared: Any, shape: Shape) -> None:
         raise ModelError(f"was written for an input of shape {found} and gets {shape}")
 
 
-def _convolution(node: Any, shape: Shape, weight: FloatArray) -> Conv2d:
+def _convolution(node: Any, shape: Shape, weight: Weights) -> Conv2d:
     """`node`'s convolution; its sizes are numbers, or have an entry for each of its own axes."""
     if weight.ndim != 4 or len(shape) != 3:
         raise ModelError(f"2-d convolution of weight {weight.shape} on an input of shape {shape}")
@@ -265,7 +266,7 @@ def _sizes(value: Any, flat: bool, *, rest: int) -> Pair:
     return (rest, int(np.asarray(value).reshape(()))) if flat else _pair(value)
 
 
-def _same(weight: FloatArray, stride: Pair, dilation: Pair) -> tuple[FloatArray, Pair, Pair]:
+def _same(weight: Weights, stride: Pair, dilation: Pair) -> tuple[Weights, Pair, Pair]:
     """Kernel, dilation and padding of a convolution whose output has the size of its input.
 
     It needs d (k - 1) zeros around each axis, the odd one behind (as in torch).  Where that number
@@ -297,6 +298,17 @@ def _channel_bias(value: Any, out_shape: Shape) -> FloatArray:
 
 def _finite(value: Any, name: str) -> FloatArray:
     return real_array(value, np.shape(value), name)
+
+
+def _weights(value: Any) -> Weights:
+    """A weight as it is in the graph, not copied; in float64 where it is not of a float type."""
+    array = np.asarray(value)
+    if array.dtype not in (np.float32, np.float64):
+        return _finite(array, "weight")
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise ModelError(f"{bad} of {array.size} values of weight are not finite")
+    return array
 
 
 def _pair(value: Any) -> Pair:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.equivalence.compare import Layer, compare
-from neurodeploy.frontends.nir import load
+from neurodeploy.frontends.nir import means
 from neurodeploy.frontends.nir_nodes import POPULATIONS, Steps, discretise, real_array
 from neurodeploy.frontends.nir_split import NEURONS, beyond_reset, own_semantics
 from neurodeploy.linear import FloatArray
@@ -188,7 +188,7 @@ def deviation(
         `inputs` do not fit.
     """
     given = random_spikes(network) if inputs is None else inputs
-    taken = load(literal(graph))
+    taken = means(literal(graph))
     silent = {p.name for net in (network, taken) for p in net.populations if not p.spiking}
     names = [p.name for p in network.populations if p.name not in silent]
     return compare(simulate(network, given), simulate(taken, given), names)

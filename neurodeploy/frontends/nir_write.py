@@ -17,7 +17,7 @@ import numpy as np
 from neurodeploy.archive import write_atomically
 from neurodeploy.equivalence.compare import Layer
 from neurodeploy.errors import FileError, InputError, ModelError
-from neurodeploy.frontends.nir import load, read
+from neurodeploy.frontends.nir import means, read
 from neurodeploy.frontends.nir_loader import Loader
 from neurodeploy.frontends.nir_nodes import POPULATIONS, real_array
 from neurodeploy.frontends.nir_profiles import (
@@ -105,7 +105,7 @@ def write(
     if profile == "exact" and inputs is not None:
         raise InputError("inputs measure the deviation of the portable profile, not of the exact")
     graph = source if isinstance(source, nir.NIRGraph) else read(source)
-    loader = Loader(load(graph, semantics).graph, None)
+    loader = Loader(means(graph, semantics).graph, None)
     network = loader.network()
     full = _full(network.graph, loader.shapes)
     layers: tuple[Layer, ...] = ()
@@ -114,7 +114,7 @@ def write(
     else:
         written = portable(full)
         layers = deviation(network, written, inputs)
-        network = load(written)  # thresholds may be scaled
+        network = means(written)  # thresholds may be scaled
         measured = _measured(layers, given=inputs is not None)
         written = _sorted(written, {"profile": profile, "deviation": measured})
     data = _bytes(written)
@@ -222,7 +222,7 @@ def _checked(data: bytes, network: Network, path: Path) -> str | None:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             draft = Path(folder) / "draft.nir"
             draft.write_bytes(data)
-            again, objection = load(read(draft)), _objection(draft)
+            again, objection = means(read(draft)), _objection(draft)
     except OSError as error:
         raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
     if not _same(again, network):

@@ -251,7 +251,7 @@ def _choose_scale(
     unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray
 ) -> tuple[int, int]:
     """(V, weight exponent): proven safe for every input, unless that would cost a bit of weight."""
-    weights = [op.weight for _, op in unit.connections]
+    weights = [np.asarray(op.weight, np.float64) for _, op in unit.connections]
     largest = max((float(np.abs(weight).max()) for weight in weights), default=0.0)
     fan_in = fan_in_bounds(weights, unit.population.size)
     bounds = worst_case(unit.mode, unit.self_reset, unit.memory, unit.iota, offset, fan_in)
