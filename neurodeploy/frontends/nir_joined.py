@@ -10,9 +10,9 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import NeurodeployError, SemanticsError
+from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.nir_nodes import discretise, real_array
-from neurodeploy.frontends.nir_split import Links, Parts, own_semantics, split
+from neurodeploy.frontends.nir_split import INTEGRATORS, Links, Parts, own_semantics, split
 from neurodeploy.linear import FloatArray, Shape
 from neurodeploy.semantics import METADATA_KEY, Semantics, from_metadata, to_metadata
 
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 ULPS = 4
 """How far the factors of a loop may lie apart, in units of the least precise array's precision."""
 
-_INTEGRATORS = (nir.LI, nir.I, nir.CubaLI)
 _KINDS = {"threshold": nir.Threshold, "reset": nir.Scale, "current": nir.LI}
 
 Found = dict[str, tuple[Any, Parts]]
@@ -105,10 +104,16 @@ def _semantics(graph: nir.NIRGraph, name: str, chosen: Semantics | None) -> Sema
 def _declared(graph: nir.NIRGraph) -> Found:
     found: Found = {}
     for name, node in sorted(graph.nodes.items()):
-        if isinstance(node, _INTEGRATORS):
+        if isinstance(node, INTEGRATORS):
             entries = _entries(graph, name)
             if "parts" in entries:
                 found[name] = _described(graph, name, entries)
+    claimed = set(found)
+    for name, (_, parts) in found.items():
+        for part in parts.names():
+            if part in claimed:
+                raise _changed(name, f"its node {part!r}")
+            claimed.add(part)
     again = split(_replaced(graph, found), found) if found else graph
     for name, (_, parts) in found.items():
         if name not in again.nodes or _entries(again, name).get("parts") != parts.to_dict():
@@ -118,13 +123,19 @@ def _declared(graph: nir.NIRGraph) -> Found:
         if before != after:
             a, b = min(before ^ after)
             raise _changed(name, f"the edge {a!r} -> {b!r}")
-        if parts.reset is not None:
-            scale, theta = graph.nodes[parts.reset].scale, graph.nodes[parts.threshold].threshold
-            tolerance = _tolerance(graph.nodes[name], scale, theta)
-            expected = again.nodes[parts.reset].scale
-            if not np.allclose(scale, expected, rtol=tolerance, atol=0):
-                raise _changed(name, f"the scale of {parts.reset!r}")
+        if parts.reset is not None and not _same_scale(graph, again, name, parts):
+            raise _changed(name, f"the scale of {parts.reset!r}")
     return found
+
+
+def _same_scale(graph: nir.NIRGraph, again: nir.NIRGraph, name: str, parts: Parts) -> bool:
+    loop, expected = graph.nodes[parts.reset], again.nodes[parts.reset].scale
+    tolerance = _tolerance(graph.nodes[name], graph.nodes[parts.threshold], loop)
+    try:
+        scale = real_array(loop.scale, expected.shape, "scale")
+    except ModelError:
+        return False
+    return bool(np.allclose(scale, expected, rtol=tolerance, atol=0))
 
 
 def _described(graph: nir.NIRGraph, name: str, entries: Mapping[str, Any]) -> tuple[Any, Parts]:
@@ -169,7 +180,7 @@ def _recognised(links: Links, threshold: str, chosen: Semantics | None) -> Found
     read = links.readouts(name)
     if (
         len(sources) != 1
-        or not isinstance(node, _INTEGRATORS)
+        or not isinstance(node, INTEGRATORS)
         or links.targets[name] != {threshold, *read}
         or (read and links.readouts(threshold))  # one neuron is read in one way
     ):
@@ -223,7 +234,7 @@ def _loop(
     gain = discretise(_neuron(node, None, theta), spread["r"].shape, semantics, dtype).gain
     with np.errstate(over="ignore"):
         amounts = -spread["scale"] * gain / spread["theta"]
-    tolerance = _tolerance(node, scale, theta)
+    tolerance = _tolerance(node, graph.nodes[threshold], graph.nodes[loops[0]])
     for amount in (1.0, float(np.median(amounts))):
         if amount > 0 and np.allclose(amounts, amount, rtol=tolerance, atol=0):
             return loops[0], amount
@@ -249,13 +260,9 @@ def _current(links: Links, name: str, reset: str | None, chosen: Semantics | Non
     return source if len(steps) == 1 else None
 
 
-def _tolerance(*values: Any) -> float:
-    """What the arrays of some nodes or values leave open, relative to the result."""
-    arrays = [
-        np.asarray(array)
-        for value in values
-        for array in (vars(value).values() if isinstance(value, nir.NIRNode) else (value,))
-        if not isinstance(array, dict)
-    ]
-    kinds = [np.dtype(np.float64), *(array.dtype for array in arrays if array.dtype.kind == "f")]
-    return ULPS * max(float(np.finfo(kind).eps) for kind in kinds)
+def _tolerance(*nodes: nir.NIRNode) -> float:
+    """What the arrays of some nodes leave open, relative to the result."""
+    arrays = [value for node in nodes for value in vars(node).values()]
+    kinds = [value.dtype for value in arrays if isinstance(value, np.ndarray)]
+    floats = [np.dtype(np.float64), *(kind for kind in kinds if kind.kind == "f")]
+    return ULPS * max(float(np.finfo(kind).eps) for kind in floats)

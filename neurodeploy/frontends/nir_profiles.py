@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neurodeploy.equivalence.compare import Layer, compare
 from neurodeploy.frontends.nir import means
 from neurodeploy.frontends.nir_nodes import POPULATIONS, Steps, discretise, real_array
-from neurodeploy.frontends.nir_split import NEURONS, beyond_reset, own_semantics
+from neurodeploy.frontends.nir_split import INTEGRATORS, NEURONS, beyond_reset, own_semantics
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Network
 from neurodeploy.reference import simulate
@@ -58,14 +58,14 @@ def _portable(node: Any, name: str) -> Any:
         return node  # there is no time constant for it
     free = entries.get("readout") != "membrane" and semantics.initial_state == 0
     scale = steps.gain if free and np.all(steps.gain > 0) else np.ones(shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        theta = real_array(node.v_threshold, shape, "v_threshold") / scale
+        changes = {**_parameters(node, steps, scale, semantics), "v_threshold": theta}
+    if theta.min() <= 0 or not all(np.all(np.isfinite(value)) for value in changes.values()):
+        return node  # beyond the range of float64
     own = {**entries, "semantics": replace(semantics, integrator="euler").to_dict()}
     own.pop("schema", None)
-    return replace(
-        node,
-        **_parameters(node, steps, scale, semantics),
-        v_threshold=real_array(node.v_threshold, shape, "v_threshold") / scale,
-        metadata={**node.metadata, **to_metadata(**own)},
-    )
+    return replace(node, **changes, metadata={**node.metadata, **to_metadata(**own)})
 
 
 def _parameters(
@@ -121,12 +121,14 @@ def statements(graph: nir.NIRGraph) -> tuple[Statement, ...]:
 
 
 def _parts(graph: nir.NIRGraph) -> dict[str, dict[str, str]]:
-    """The populations by name, and which nodes those are that are said in several."""
-    return {
-        name: (from_metadata(node.metadata, node=name) or {}).get("parts", {})
-        for name, node in sorted(graph.nodes.items())
-        if isinstance(node, POPULATIONS)
+    """The populations by name, and which nodes those are that `split` made several of."""
+    names = [name for name in sorted(graph.nodes) if isinstance(graph.nodes[name], POPULATIONS)]
+    entries = {
+        name: from_metadata(graph.nodes[name].metadata, node=name) or {}
+        for name in names
+        if isinstance(graph.nodes[name], INTEGRATORS)
     }
+    return {name: entries.get(name, {}).get("parts", {}) for name in names}
 
 
 def _statement(graph: nir.NIRGraph, name: str, parts: Mapping[str, str]) -> Statement:

@@ -27,6 +27,7 @@ from neurodeploy.linear import FloatArray
 from neurodeploy.semantics import Semantics, diff, from_metadata, to_metadata
 
 NEURONS = (nir.LIF, nir.IF, nir.CubaLIF)
+INTEGRATORS = (nir.LI, nir.I, nir.CubaLI)
 
 
 @dataclass(frozen=True)

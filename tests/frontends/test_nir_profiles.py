@@ -91,6 +91,7 @@ def test_portable_neurons_have_gain_one_by_euler(
         (NONE, {"readout": "membrane"}, 0.5),
         (replace(EXACT, initial_state=0.2), {"readout": "membrane"}, 0.5),
         (ZERO, {}, -0.5),
+        (ZERO, {}, 1e-310),
     ],
 )
 def test_a_gain_that_must_stay_stays(
@@ -136,6 +137,7 @@ def test_a_decay_without_time_constant_stays() -> None:
         (SUBTRACT, {}, ("LI", "Threshold", "Scale"), (), ("reset",)),
         (AT_ONCE, {"readout": "membrane"}, ("LI", "Threshold", "Scale"), (), ("reset", "readout")),
         (HELD, {}, ("LIF",), ("reset",), ("reset",)),
+        (ZERO, {"parts": None}, ("LIF",), (), ()),
         (replace(ZERO, reset_timing="after-input"), {}, ("LIF",), ("reset",), ("reset",)),
         (replace(SUBTRACT, comparison=">="), {}, ("LIF",), ("reset", "comparison"),
          ("reset", "comparison")),
