@@ -246,7 +246,7 @@ def changed(graph: Graph, *, scale: float = 1.0, entries: Any = None, name: str 
 
 
 SPLIT = split(one(neuron("LIF")))
-CUBA = split(one(neuron("CubaLIF")))
+CUBA, SELF = split(one(neuron("CubaLIF"))), {"threshold": "n.threshold", "current": "n"}
 SILENT = split(one(neuron("LIF", NONE, readout="membrane")))
 
 
@@ -262,7 +262,7 @@ SILENT = split(one(neuron("LIF", NONE, readout="membrane")))
         (changed(SPLIT, entries={"parts": {"threshold": 3}}), "the threshold 3"),
         (changed(SPLIT, entries={"parts": {"reset": "n.threshold"}}), "the reset 'n.threshold'"),
         (changed(SPLIT, entries={"parts": {"reset": "n.reset"}}), r"its parameters"),
-        (changed(CUBA, entries={"parts": {"current": "n"}}), "its node 'n'"),
+        (changed(CUBA, entries={"parts": SELF}), "its node 'n'"),
         (edited(SPLIT, **{"n.reset": nir.Scale(np.array(["x", "y"]))}), "the scale of 'n.reset'"),
         (edited(SPLIT, without=[("n.reset", "n")]), "the edge 'n.reset' -> 'n'"),
         (edited(SPLIT, ("n", "output")), "the edge 'n' -> 'output'"),
