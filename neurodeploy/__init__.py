@@ -17,7 +17,7 @@ from neurodeploy._version import __version__
 from neurodeploy.semantics import Semantics, diff
 
 if TYPE_CHECKING:
-    from neurodeploy.api import compile, energy, load, network_of, place, run, verify
+    from neurodeploy.api import compile, energy, load, network_of, place, run, verify, write
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
@@ -50,6 +50,7 @@ __all__ = [
     "report",
     "run",
     "verify",
+    "write",
 ]
 
 _HOMES = {
@@ -71,6 +72,7 @@ _HOMES = {
     "report": "pages.html",
     "run": "api",
     "verify": "api",
+    "write": "api",
 }
 
 

@@ -30,6 +30,7 @@ from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.frontends.nir_write import Profile, Written
     from neurodeploy.mapping.placement import Placement
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,20 @@ def load(
     """A NIR graph or `.nir` file as the `Network` that it means; see `frontends.nir.load`."""
     graph = source if isinstance(source, nir.NIRGraph) else nir_frontend.read(source)
     return nir_frontend.load(graph, semantics)
+
+
+def write(
+    source: nir.NIRGraph | str | Path,
+    path: str | Path,
+    *,
+    profile: Profile = "exact",
+    semantics: Semantics | None = None,
+    inputs: Inputs | None = None,
+) -> Written:
+    """Write a NIR graph with its semantics to a `.nir` file; see `frontends.nir_write.write`."""
+    from neurodeploy.frontends import nir_write
+
+    return nir_write.write(source, path, profile=profile, semantics=semantics, inputs=inputs)
 
 
 def compile(  # the verb's name; the builtin is not used here

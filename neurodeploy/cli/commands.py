@@ -109,6 +109,36 @@ def _compile(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a .nir graph")
+    parser.add_argument("-o", "--output", required=True, help="the .nir graph to write")
+    parser.add_argument(
+        "--profile",
+        choices=("exact", "portable"),
+        default="exact",
+        help="exact: plain nodes say what they can, metadata the rest; portable: neurons as common "
+        "importers take them, and how many spikes then differ",
+    )
+    parser.add_argument("--inputs", help=".npy or .npz by which a portable file is measured")
+    _semantics_arguments(parser)
+
+
+def _convert(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+
+    written = api.write(
+        arguments.model,
+        arguments.output,
+        profile=arguments.profile,
+        semantics=_semantics(arguments),
+        inputs=None if arguments.inputs is None else load_inputs(arguments.inputs),
+    )
+    tables.written(output, written)
+    output.say(f"wrote {arguments.output}  sha256 {written.digest[:16]}…")
+    output.result(tables.written_data(written))
+    return 0
+
+
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
     parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
@@ -253,6 +283,13 @@ COMMANDS = (
         "neurodeploy compile model.nir --target loihi2 --calibration spikes.npy -o model.ndp",
         _compile_arguments,
         _compile,
+    ),
+    Command(
+        "convert",
+        "write a .nir graph with its semantics, exactly or for common importers",
+        "neurodeploy convert model.nir -o portable.nir --profile portable --dt 1e-4",
+        _convert_arguments,
+        _convert,
     ),
     Command(
         "run",

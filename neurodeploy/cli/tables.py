@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.markup import escape
 
 from neurodeploy.cli.output import Output
 from neurodeploy.linear import describe
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
     from neurodeploy.equivalence.statistics import Proportion
     from neurodeploy.equivalence.verdict import Verdict
+    from neurodeploy.frontends.nir_write import Written
     from neurodeploy.mapping.placement import Placement
     from neurodeploy.quantity import Quantity
 
@@ -95,6 +97,48 @@ def differences(output: Output, found: Sequence[Difference], target: str) -> Non
     """Where the semantics of model and target part."""
     rows = [(d.node, d.field, d.model, d.target) for d in found]
     output.table(f"semantics: model against {target}", ("node", "field", "model", target), rows)
+
+
+def written(output: Output, file: Written) -> None:
+    """How a written graph says its semantics, and what a literal importer makes of it."""
+    rows = [
+        (
+            s.population,
+            " → ".join(s.nodes),
+            s.reset,
+            f"only in metadata: {', '.join(s.only_in_metadata)}"
+            if s.only_in_metadata
+            else "in the graph",
+        )
+        for s in file.statements
+    ]
+    output.table(f"{file.profile} profile", ("population", "nodes", "reset", "said"), rows)
+    if file.deviation:
+        output.table(
+            "deviation of an importer that takes the neurons literally (simulated)",
+            ("population", "cells", "differing", "rate", "spikes, model", "spikes, literal"),
+            [
+                (x.population, x.cells, x.mismatches, f"{x.rate:.3%}", x.expected_spikes, x.spikes)
+                for x in file.deviation
+            ],
+        )
+    if file.objection is not None:
+        output.say(
+            f"note: the type check of nir.read does not accept it ({escape(file.objection)}); "
+            "with type_check=False it is read"
+        )
+
+
+def written_data(file: Written) -> dict[str, Any]:
+    """A written graph as plain data."""
+    return {
+        "file": str(file.path),
+        "profile": file.profile,
+        "sha256": file.digest,
+        "populations": [vars(statement) for statement in file.statements],
+        "deviation": [layer.to_dict() for layer in file.deviation],
+        "objection": file.objection,
+    }
 
 
 def _span(values: np.ndarray[Any, Any]) -> str:

@@ -15,6 +15,7 @@ import nir
 from neurodeploy.errors import FileError
 from neurodeploy.frontends.comparisons import without_comparisons
 from neurodeploy.frontends.hdf5 import check_hdf5
+from neurodeploy.frontends.nir_joined import joined
 from neurodeploy.frontends.nir_loader import Loader
 from neurodeploy.frontends.nir_presets import applied
 from neurodeploy.frontends.nir_subgraphs import inlined
@@ -63,7 +64,8 @@ def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None)
         An unsupported node, an impossible value or shape, a dangling or duplicate edge.
     SemanticsError
         A neuron without semantics, and none given; a preset that is unknown, or that cannot say
-        what this graph means.
+        what this graph means; a neuron that `write` said in several nodes, of which some were
+        changed.
     """
     chosen = preset(semantics) if isinstance(semantics, str) else semantics
     graph = copy.deepcopy(graph)
@@ -74,7 +76,7 @@ def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None)
 
 def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
     """As `load`, of a graph that nobody changes: the network shares its arrays."""
-    return Loader(inlined(graph), semantics).network()
+    return Loader(joined(inlined(graph), semantics), semantics).network()
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:

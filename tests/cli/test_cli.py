@@ -98,6 +98,47 @@ def test_a_missing_lava_fails_verify(folder: Path, capsys, monkeypatch) -> None:
     assert "NOT RUN" in capsys.readouterr().out
 
 
+def test_convert_says_how_semantics_are_said(folder: Path, capsys) -> None:
+    nir.write(str(folder / "bare.nir"), graph(metadata=False))
+    convert = ["convert", "bare.nir", "--dt", "1e-4", "--reset", "subtract"]
+    convert += ["--reset-timing", "delayed"]
+    assert main([*convert, "-o", "exact.nir"]) == 0
+    text = capsys.readouterr().out
+    for expected in ("LI → Threshold → Scale", "subtract, delayed", "in the graph", "exact.nir"):
+        assert expected in text
+    assert "deviation" not in text
+    portable = [*convert, "-o", "portable.nir", "--profile", "portable", "--inputs", "x.npy"]
+    assert main(portable) == 0
+    text = capsys.readouterr().out
+    for expected in ("LIF", "only in metadata: reset", "deviation", "960"):
+        assert expected in text
+    assert main([*portable, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["populations"][0]["only_in_metadata"] == ["reset"]
+    assert data["deviation"][0]["cells"] == 20 * 12 * 4
+    assert data["deviation"][0]["mismatches"] > 0
+    assert main(["inspect", "portable.nir"]) == 0
+    assert "subtract, delayed" in capsys.readouterr().out
+
+
+def test_convert_says_what_nir_does_not_read(folder: Path, capsys) -> None:
+    grouped = nir.Conv2d(None, np.ones((2, 1, 3, 3)), 1, "same", 1, 2, np.zeros(2))
+    nodes = {
+        "input": nir.Input(np.array([2, 4, 4])),
+        "conv": grouped,
+        "if": nir.IF(*np.ones((2, 2, 4, 4))),
+        "output": nir.Output(np.array([2, 4, 4])),
+    }
+    edges = [("input", "conv"), ("conv", "if"), ("if", "output")]
+    source = nir.NIRGraph(nodes, edges, type_check=False)
+    source.nodes["conv"].input_shape = (4, 4)
+    nir.write(str(folder / "grouped.nir"), source)
+    assert main(["convert", "grouped.nir", "-o", "out.nir", "--dt", "1e-3"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the type check of nir.read does not accept it" in text
+    assert "[1 4 4]" in text
+
+
 @pytest.mark.parametrize("command", ["inspect", "run", "energy"])
 def test_json_is_one_document(folder: Path, capsys, command: str) -> None:
     assert main(COMPILE) == 0
@@ -108,7 +149,8 @@ def test_json_is_one_document(folder: Path, capsys, command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "inspect", "compile", "run", "verify", "energy", "lava", "targets"]
+    "command",
+    ["demo", "inspect", "compile", "convert", "run", "verify", "energy", "lava", "targets"],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -175,6 +217,12 @@ BAD = {
         ["compile", "model.nir", "--target", "loihi2", "--calibration", "x.npy", "-o", "no/m.ndp"],
         "cannot be written",
     ),
+    "unwritable graph": (["convert", "model.nir", "-o", "no/n.nir"], "cannot be written"),
+    "graph without semantics": (["convert", "bare.nir", "-o", "n.nir"], "--dt"),
+    "inputs for nothing": (
+        ["convert", "model.nir", "-o", "n.nir", "--inputs", "x.npy"],
+        "deviation of the portable profile",
+    ),
     "no such interpreter": (["lava", "install", "--python", "no-python"], "no-python"),
 }
 
@@ -193,6 +241,7 @@ def test_bad_input_gives_one_clear_line(case: str, folder: Path, capsys, monkeyp
     assert captured.err.count("\n") == 1
     assert expected in captured.err
     assert not (folder / "n.ndp").exists()
+    assert not (folder / "n.nir").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends.nir import load
+from neurodeploy.frontends.nir_loader import Loader
 from neurodeploy.network import Network
 from neurodeploy.reference import simulate
 from neurodeploy.trace import Trace
@@ -93,7 +94,8 @@ def test_an_integrator_before_a_threshold_is_a_neuron_without_reset() -> None:
     parts = chain((2,), li=nir.LI(*FOURTH), over=nir.Threshold(theta))
     node = nir.LIF(*FOURTH, theta)
     expected = run(load(chain((2,), lif=node), NONE)).spikes["lif"]
-    assert np.array_equal(run(load(parts, NONE)).spikes["over"], expected)
+    found = run(Loader(parts, NONE).network())
+    assert np.array_equal(found.spikes["over"], expected)
     assert 0 < expected.sum() < expected.size
 
 
@@ -109,7 +111,7 @@ def test_the_loop_through_a_scale_subtracts_the_threshold_one_step_later() -> No
         ("input", "li"), ("li", "over"), ("over", "back"), ("back", "li"), ("over", "output"),
     ]  # fmt: skip
     expected = run(load(chain((2,), lif=nir.LIF(*FOURTH, theta)), SUBTRACT)).spikes["lif"]
-    found = run(load(graph(nodes, edges), SUBTRACT))
+    found = run(Loader(graph(nodes, edges), SUBTRACT).network())
     assert np.array_equal(found.spikes["over"], expected)
     assert 0 < expected.sum() < expected.size
 
@@ -269,7 +271,8 @@ def test_a_loaded_graph_says_all_that_the_caller_said() -> None:
     nodes = {
         "d": nir.Delay(np.full(2, 2 * DT)),
         "li": nir.LI(*FOURTH),
-        "over": nir.Threshold(np.full(2, 0.25)),
+        "half": nir.Scale(np.full(2, 0.5)),
+        "over": nir.Threshold(np.full(2, 0.125)),
     }
     net = load(chain((2,), **nodes), replace(ZERO, comparison=">="))
     again = load(net.graph)
