@@ -25,7 +25,7 @@ from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import get_target
-from neurodeploy.trace import Spikes, Trace, check_inputs
+from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 GOLDEN_SAMPLES = 4
 PASSES = (MergeLinear(),)
 

@@ -1,8 +1,9 @@
 """Linear maps between populations: what a spike vector becomes on its way to the next neurons.
 
-Every map is bias-free (constant currents belong to the population), works on arrays of shape
-(..., *in_shape) in float64 and has its exact adjoint, which lets passes merge maps without building
-matrices.  Shapes are (channels, height, width) for images; flattening is C order, as in torch.
+Every map is bias-free (constant currents belong to the population), computes in float64 on arrays
+of shape (..., *in_shape) and has its exact adjoint, which lets passes merge maps without building
+matrices.  Weights may be kept in float32, which halves their memory and changes no bit.  Shapes are
+(channels, height, width) for images; flattening is C order, as in torch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from neurodeploy.errors import ModelError
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 FloatArray = NDArray[np.float64]
+Weights = NDArray[np.float32] | NDArray[np.float64]
+
+BLOCK_VALUES = 1 << 22
 
 
 class LinearMap(Protocol):
@@ -50,10 +54,10 @@ def _split(x: FloatArray, shape: Shape) -> tuple[Shape, FloatArray]:
 class Dense:
     """y = W x on the C-order flattening of x.
 
-    `weight` is float64 (out, in).
+    `weight` is (out, in), float32 or float64.
     """
 
-    weight: FloatArray
+    weight: Weights
     in_shape: Shape
     out_shape: Shape
 
@@ -64,27 +68,40 @@ class Dense:
 
     def apply(self, x: FloatArray) -> FloatArray:
         lead = x.shape[: x.ndim - len(self.in_shape)]
+        rows = x.reshape((*lead, -1))
         # One product for each leading index but the last: no sample depends on its neighbours, not
         # even in the last bit.
-        y = x.reshape((*lead, -1)) @ self.weight.T
+        y = np.concatenate([rows @ block.T for block in self._blocks()], axis=-1)
         return y.reshape((*lead, *self.out_shape))
 
     def adjoint(self, y: FloatArray) -> FloatArray:
         lead, flat = _split(y, self.out_shape)
-        x = flat.reshape(len(flat), -1) @ self.weight
+        rows, start = flat.reshape(len(flat), -1), 0
+        x = np.zeros((len(flat), self.weight.shape[1]))
+        for block in self._blocks():
+            x += rows[:, start : start + len(block)] @ block
+            start += len(block)
         return x.reshape((*lead, *self.in_shape))
+
+    def _blocks(self) -> Iterator[FloatArray]:
+        """Some rows after others in float64: all at once, unless they have to be converted."""
+        size = len(self.weight)
+        if self.weight.dtype != np.float64:
+            size = max(1, BLOCK_VALUES // self.weight.shape[1])
+        for start in range(0, len(self.weight), size):
+            yield self.weight[start : start + size].astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Conv2d:
     """y[o, i, j] = sum over c, k, l of W[o, c, k, l] x[c, i s - p + k d, j s - p + l d].
 
-    The cross-correlation of `torch.nn.Conv2d`; x is zero outside its size.  `weight` is float64
-    (out channels, in channels / groups, kernel height, kernel width); `stride`, `padding`,
-    `dilation` are (height, width).
+    The cross-correlation of `torch.nn.Conv2d`; x is zero outside its size.  `weight` is
+    (out channels, in channels / groups, kernel height, kernel width), float32 or float64; `stride`,
+    `padding`, `dilation` are (height, width).
     """
 
-    weight: FloatArray
+    weight: Weights
     in_shape: Shape
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
@@ -137,7 +154,7 @@ class Conv2d:
                 top, left = row * self.dilation[0], column * self.dilation[1]
                 rows = slice(top, top + (height - 1) * self.stride[0] + 1, self.stride[0])
                 columns = slice(left, left + (width - 1) * self.stride[1] + 1, self.stride[1])
-                yield grouped[:, :, :, row, column], (rows, columns)
+                yield grouped[:, :, :, row, column].astype(np.float64), (rows, columns)
 
     def apply(self, x: FloatArray) -> FloatArray:
         lead, flat = _split(x, self.in_shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -29,20 +29,25 @@ class InputPort:
     shape: Shape
 
 
+Readout = Literal["spikes", "membrane"]
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     r"""Leaky integrate-and-fire neurons, spiking at :math:`\theta`.
 
     The synaptic current is :math:`i = \alpha i + x + b`, the potential :math:`v = \beta v + i`;
-    without a current filter, :math:`\alpha = 0`, v takes the input directly.
+    without a current filter, :math:`\alpha = 0`, v takes the input directly.  Where all thresholds
+    are infinite, the population never spikes and sends its potential.
 
     Attributes
     ----------
     current_decay: α per neuron, in [0, 1].
     decay: β per neuron, in [0, 1].
-    threshold: θ per neuron, positive.
+    threshold: θ per neuron; all positive, or all infinite.
     bias: constant input b per neuron and step.
     semantics: what a step means (see `Semantics` for the reset equations).
+    readout: what an output of the network reads of it.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Population:
     threshold: FloatArray
     bias: FloatArray
     semantics: Semantics
+    readout: Readout = "spikes"
 
     def __post_init__(self) -> None:
         for name in ("current_decay", "decay", "threshold", "bias"):
@@ -61,7 +67,7 @@ class Population:
                     f"{name} has shape {array.shape}, the population {self.shape}", node=self.name
                 )
             bad = int(np.count_nonzero(~np.isfinite(array)))
-            if bad:
+            if bad and (name != "threshold" or self.spiking):
                 raise ModelError(
                     f"{bad} of {array.size} values of {name} are not finite", node=self.name
                 )
@@ -76,6 +82,15 @@ class Population:
                 f"the lowest threshold is {self.threshold.min():g}, expected a positive one",
                 node=self.name,
             )
+        if not self.spiking and (self.readout, self.semantics.reset) != ("membrane", "none"):
+            raise ModelError(
+                "neurons without a threshold neither send spikes nor reset", node=self.name
+            )
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons have thresholds."""
+        return not bool(np.all(self.threshold == np.inf))
 
     @property
     def size(self) -> int:
@@ -116,7 +131,7 @@ class Network:
 
     Attributes
     ----------
-    outputs: names of the populations whose spikes leave the network.
+    outputs: names of the populations whose spikes or potentials (`readout`) leave the network.
     graph: the NIR graph it was loaded from, with semantics in its metadata.
 
     Raises

@@ -10,20 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import SemanticsError
-from neurodeploy.linear import FloatArray
-from neurodeploy.network import Network, Population
-from neurodeploy.trace import Spikes, Trace, check_inputs, check_names, concatenate
+from neurodeploy.network import Connection, Network, Population
+from neurodeploy.trace import Inputs, Spikes, Trace, check_currents, check_names, concatenate
 
 CHUNK_VALUES = 1 << 24
+FLOAT64 = np.dtype(np.float64)
+
+Signal = NDArray[Any]
 
 
 def simulate(
     network: Network,
-    inputs: NDArray[Any] | Mapping[str, NDArray[Any]],
+    inputs: Inputs,
     *,
     record: Collection[str] = (),
+    rounded: bool = False,
 ) -> Trace:
-    """Run `network` on spikes (samples, steps, *shape) from its initial state.
+    """Run `network` on spikes, or currents, (samples, steps, *shape) from its initial state.
 
     Layer by layer over all steps, step by step within cycles; in chunks of samples, which bounds
     memory and changes no bit.
@@ -32,37 +35,44 @@ def simulate(
     ----------
     record:
         Populations whose membrane potential `v` (before any immediate reset) and the current `x`
-        that drives it are kept, float64.
+        that drives it are kept.
+    rounded:
+        Round states to the precision of the model that they come from (`Semantics.rounding`) after
+        every operation, in the order of `Semantics`' equations; weighted sums are still formed in
+        float64 and rounded once.  A float32 model whose sums are exact gives the same bits.
     """
-    spikes = check_inputs(inputs, {port.name: port.shape for port in network.inputs})
+    signals = check_currents(inputs, {port.name: port.shape for port in network.inputs})
     check_names(record, [population.name for population in network.populations])
-    return concatenate([_simulate(part, network, record) for part in chunks(network, spikes)])
+    parts = chunks(network, signals)
+    return concatenate([_simulate(part, network, record, rounded) for part in parts])
 
 
-def chunks(network: Network, spikes: Mapping[str, Spikes]) -> Iterator[dict[str, Spikes]]:
-    """`spikes` in parts of consecutive samples whose currents fit a bounded memory."""
-    samples, steps = next(iter(spikes.values())).shape[:2]
+def chunks(network: Network, signals: Mapping[str, Signal]) -> Iterator[dict[str, Signal]]:
+    """`signals` in parts of consecutive samples whose currents fit a bounded memory."""
+    samples, steps = next(iter(signals.values())).shape[:2]
     widest = max(int(np.prod(shape)) for shape in network.shapes.values())
     size = max(1, CHUNK_VALUES // (widest * steps))
     for start in range(0, samples, size):
-        yield {name: array[start : start + size] for name, array in spikes.items()}
+        yield {name: array[start : start + size] for name, array in signals.items()}
 
 
-def _simulate(inputs: Mapping[str, Spikes], network: Network, record: Collection[str]) -> Trace:
-    spikes = dict(inputs)
-    states: dict[str, dict[str, NDArray[Any]]] = {}
+def _simulate(
+    inputs: Mapping[str, Signal], network: Network, record: Collection[str], rounded: bool
+) -> Trace:
+    signals = dict(inputs)
+    spikes = {name: array for name, array in inputs.items() if array.dtype == np.uint8}
+    values = {name: array for name, array in inputs.items() if array.dtype != np.uint8}
+    states: dict[str, dict[str, Signal]] = {}
     for group in network.groups:
-        names = {population.name for population in group}
-        if any(c.source in names for p in group for c in network.incoming(p.name)):
-            found = _together(network, group, spikes)
-        else:
-            (population,) = group
-            found = {population.name: neurons(currents(network, population, spikes), population)}
-        for name, response in found.items():
+        for population, response in _respond(network, group, signals, rounded):
+            name = population.name
             spikes[name] = response.spikes
+            signals[name] = response.spikes if population.spiking else response.potential
+            if name in network.outputs and population.readout == "membrane":
+                values[name] = response.potential
             if name in record:
                 states[name] = {"v": response.potential, "x": response.current}
-    return Trace(spikes, states)
+    return Trace(spikes, states, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,111 +83,132 @@ class Response:
     """
 
     spikes: Spikes
-    potential: FloatArray
-    current: FloatArray
+    potential: Signal
+    current: Signal
 
 
-def currents(network: Network, population: Population, spikes: Mapping[str, Spikes]) -> FloatArray:
-    """What a population receives, float64 (samples, steps, *shape): bias and weighted spikes.
+def currents(network: Network, population: Population, signals: Mapping[str, Signal]) -> Signal:
+    """What a population receives, float64 (samples, steps, *shape): bias and weighted signals.
 
-    Sources that `spikes` does not hold are left out.
+    Sources that `signals` does not hold are left out.
     """
-    samples, steps = next(iter(spikes.values())).shape[:2]
+    samples, steps = next(iter(signals.values())).shape[:2]
     current = np.broadcast_to(population.bias, (samples, steps, *population.shape)).copy()
     for connection in network.incoming(population.name):
-        if connection.source in spikes and connection.delay < steps:
-            sent = spikes[connection.source][:, : steps - connection.delay]
+        if connection.source in signals and connection.delay < steps:
+            sent = signals[connection.source][:, : steps - connection.delay]
             current[:, connection.delay :] += connection.apply(sent.astype(np.float64))
     return current
 
 
-def neurons(current: FloatArray, population: Population) -> Response:
-    """The response to known input currents (samples, steps, *shape)."""
-    response = _empty(current)
-    state = _State.initial(population, len(current))
-    for t in range(current.shape[1]):
-        state = _advance(state, current[:, t], population, response, t)
+def neurons(current: Signal, population: Population) -> Response:
+    """The response to known input currents (samples, steps, *shape), in float64."""
+    ((_, response),) = _stepped(((population, current, ()),), FLOAT64)
     return response
 
 
-def _together(
-    network: Network, group: tuple[Population, ...], spikes: Mapping[str, Spikes]
-) -> dict[str, Response]:
-    """Populations on a cycle, step by step; within a step in the network's order."""
-    fixed = {population.name: currents(network, population, spikes) for population in group}
-    found = {name: _empty(current) for name, current in fixed.items()}
-    states = {p.name: _State.initial(p, len(fixed[p.name])) for p in group}
-    inside = {p.name: [c for c in network.incoming(p.name) if c.source in found] for p in group}
-    for t in range(next(iter(fixed.values())).shape[1]):
-        for population in group:
-            name = population.name
-            x = fixed[name][:, t]
-            for connection in inside[name]:
+_Driven = tuple[Population, Signal, tuple[Connection, ...]]
+
+
+def _respond(
+    network: Network, group: tuple[Population, ...], signals: Mapping[str, Signal], rounded: bool
+) -> list[tuple[Population, Response]]:
+    """The responses of populations whose inputs from outside the group are known."""
+    names = {population.name for population in group}
+    driven: list[_Driven] = []
+    for population in group:
+        inside = tuple(c for c in network.incoming(population.name) if c.source in names)
+        driven.append((population, currents(network, population, signals), inside))
+    single = rounded and all(p.semantics.rounding == "float32" for p in group)
+    return _stepped(tuple(driven), np.dtype(np.float32) if single else FLOAT64)
+
+
+def _stepped(
+    driven: tuple[_Driven, ...], dtype: np.dtype[Any]
+) -> list[tuple[Population, Response]]:
+    """Step by step; within a step in the network's order."""
+    neurons = {p.name: _Neurons(p, current, dtype) for p, current, _ in driven}
+    for t in range(driven[0][1].shape[1]):
+        for population, current, inside in driven:
+            late = None
+            for connection in inside:
                 if t >= connection.delay:
                     # One step at a time keeps the axis, so that no sample depends on another.
                     at = slice(t - connection.delay, t - connection.delay + 1)
-                    sent = found[connection.source].spikes[:, at].astype(np.float64)
-                    x = x + connection.apply(sent)[:, 0]
-            states[name] = _advance(states[name], x, population, found[name], t)
-    return found
+                    sent = neurons[connection.source].sent[:, at].astype(np.float64)
+                    arrived = connection.apply(sent)[:, 0]
+                    late = arrived if late is None else late + arrived
+            neurons[population.name].step(t, current[:, t], late)
+    return [(p, neurons[p.name].response) for p, _, _ in driven]
 
 
-def _empty(current: FloatArray) -> Response:
-    spikes = np.zeros(current.shape, np.uint8)
-    return Response(spikes, np.zeros(current.shape), np.zeros(current.shape))
+class _Neurons:
+    """A population's state and what it has done so far; every operation in `dtype`."""
 
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """Synaptic current, membrane potential and last spike of every neuron."""
-
-    i: FloatArray
-    v: FloatArray
-    fired: NDArray[np.bool_]
-
-    @classmethod
-    def initial(cls, population: Population, samples: int) -> _State:
+    def __init__(self, population: Population, current: Signal, dtype: np.dtype[Any]) -> None:
         semantics = population.semantics
         if semantics.refractory or semantics.edge_delay or semantics.spikes_per_step != 1:
             raise SemanticsError(
                 "the reference defines no refractory period, edge delay or several spikes per step",
                 node=population.name,
             )
-        shape = (samples, *population.shape)
-        return cls(np.zeros(shape), np.full(shape, semantics.initial_state), np.zeros(shape, bool))
-
-
-def _advance(
-    state: _State, x: FloatArray, population: Population, response: Response, t: int
-) -> _State:
-    """One step: the equations of `Semantics`, operations in snnTorch's order, (beta v + x) - reset.
-
-    Source of the order: snntorch/_neurons/{leaky,synaptic}.py.  Writes what happened to `response`.
-    """
-    semantics = population.semantics
-    beta, theta = population.decay, population.threshold
-    v, fired, level = state.v, state.fired, theta
-    i = population.current_decay * state.i + x
-    if semantics.reset == "zero" and semantics.reset_timing == "after-input":
-        v = np.where(fired, 0.0, beta * v + i)
-    elif semantics.reset == "zero":
-        v = beta * np.where(fired, 0.0, v) + i
-    elif semantics.reset == "none":
-        v = beta * v + i
-    elif semantics.reset_timing == "delayed":
-        v = (beta * v + i) - semantics.reset_amount * theta * fired
-    elif semantics.reset_timing == "held":
-        level = theta * (1 + (v > theta))
-        v = beta * v + i
-    elif semantics.reset_timing == "immediate":
-        v = beta * (v - semantics.reset_amount * theta * fired) + i
-    else:
-        raise SemanticsError(
-            f"subtraction with timing {semantics.reset_timing!r} is not defined",
-            node=population.name,
+        shape = (len(current), *population.shape)
+        self.population = population
+        self.alpha = population.current_decay.astype(dtype)
+        self.beta = population.decay.astype(dtype)
+        self.theta = population.threshold.astype(dtype)
+        self.dtype = dtype
+        self.i = np.zeros(shape, dtype)
+        self.v = np.full(shape, semantics.initial_state, dtype)
+        self.fired = np.zeros(shape, bool)
+        self.response = Response(
+            np.zeros(current.shape, np.uint8),
+            np.zeros(current.shape, dtype),
+            np.zeros(current.shape, dtype),
         )
-    fired = v >= level if semantics.comparison == ">=" else v > level
-    response.potential[:, t], response.current[:, t], response.spikes[:, t] = v, i, fired
-    if semantics.reset == "subtract" and semantics.reset_timing == "held":
-        v = v - theta * fired
-    return _State(i, v, fired)
+        self.sent = self.response.spikes if population.spiking else self.response.potential
+
+    def step(self, t: int, x: Signal, late: Signal | None) -> None:
+        """One step of `Semantics`' equations in snnTorch's order: ((beta v + x) + late) - reset.
+
+        `late` is what arrives along connections that close cycles; with a synaptic current it is
+        added to that: (alpha i + x) + late.  Source of the order: snntorch/_neurons/{leaky,
+        synaptic,rleaky,rsynaptic}.py.  Writes what happened to `response`.
+        """
+        semantics, beta, theta = self.population.semantics, self.beta, self.theta
+        self.i = self.alpha * self.i + x.astype(self.dtype, copy=False)
+        current, rest = self.i, None if late is None else late.astype(self.dtype, copy=False)
+        if rest is not None and self.alpha.any():
+            self.i = current = current + rest
+            rest = None
+
+        def driven(v: Signal) -> Signal:
+            leaked = beta * v + current
+            return leaked if rest is None else leaked + rest
+
+        v, fired = self.v, self.fired
+        if semantics.reset == "zero" and semantics.reset_timing == "after-input":
+            v = np.where(fired, self.dtype.type(0), driven(v))
+        elif semantics.reset == "zero":
+            v = driven(np.where(fired, self.dtype.type(0), v))
+        elif semantics.reset == "none":
+            v = driven(v)
+        elif semantics.reset_timing == "delayed":
+            v = driven(v) - semantics.reset_amount * theta * fired
+        elif semantics.reset_timing == "held":
+            held = v > theta
+            v = driven(v) - theta * held
+        elif semantics.reset_timing == "immediate":
+            v = driven(v - semantics.reset_amount * theta * fired)
+        else:
+            raise SemanticsError(
+                f"subtraction with timing {semantics.reset_timing!r} is not defined",
+                node=self.population.name,
+            )
+        fired = v >= theta if semantics.comparison == ">=" else v > theta
+        response = self.response
+        response.potential[:, t], response.spikes[:, t] = v, fired
+        response.current[:, t] = current if rest is None else current + rest
+        if semantics.reset == "subtract" and semantics.reset_timing == "held":
+            v = v - theta * (fired.astype(self.dtype) - held)
+        self.v, self.fired = v, fired

@@ -42,7 +42,7 @@ class Semantics:
     `zero`       `after-input`  v = (1−S)(βv + x);  S = H(v)    (the input of that step is lost)
     `subtract`   `immediate`    v = βv + x;  S = H(v);  v = v − aθS
     `subtract`   `delayed`      v = βv + x − aθS;  S = H(v)                  (snnTorch's default)
-    `subtract`   `held`         R = H(v);  S = [βv + x > θ(1 + R)];  v = βv + x − θS
+    `subtract`   `held`         R = H(v);  v = βv + x − θR;  S = H(v);  v = v − θ(S − R)
     `none`       any            v = βv + x;  S = H(v)
     ===========  =============  =================================================================
 
@@ -120,7 +120,7 @@ class Semantics:
 
     def validate(self, *, node: str = "semantics") -> Semantics:
         """This value, if its numbers are possible; raises `FileError` otherwise."""
-        if not 0 < self.dt < math.inf:
+        if not isinstance(self.dt, (int, float)) or not 0 < self.dt < math.inf:
             raise FileError(f"dt is {self.dt}, expected a positive time in s", node=node)
         for name in ("reset_amount", "initial_state"):
             if not math.isfinite(getattr(self, name)):

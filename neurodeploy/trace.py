@@ -26,10 +26,13 @@ class Trace:
     ----------
     spikes: name -> uint8 (samples, steps, *shape), 0 or 1.
     states: population -> state name -> array (samples, steps, *shape), after each step.
+    values: name -> array (samples, steps, *shape), for inputs that are currents and for outputs
+        that are read as membrane potential.
     """
 
     spikes: Mapping[str, Spikes]
     states: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -46,8 +49,12 @@ class Trace:
         return np.asarray(self.spikes[name].sum(axis=1, dtype=np.int64))
 
     def decisions(self, output: str) -> NDArray[np.int64]:
-        """Class per sample: the output neuron with most spikes, the first of equals."""
-        counts = self.counts(output)
+        """Class per sample: the output neuron with most spikes, the first of equals.
+
+        Where the output is read as membrane potential, the one with the highest mean potential.
+        """
+        read = self.values.get(output)
+        counts = self.counts(output) if read is None else read.sum(axis=1)
         return np.asarray(counts.reshape(len(counts), -1).argmax(axis=1))
 
 
@@ -59,7 +66,8 @@ def concatenate(traces: list[Trace]) -> Trace:
         name: {key: np.concatenate([t.states[name][key] for t in traces]) for key in keys}
         for name, keys in first.states.items()
     }
-    return Trace(spikes, states)
+    values = {name: np.concatenate([t.values[name] for t in traces]) for name in first.values}
+    return Trace(spikes, states, values)
 
 
 def check_names(names: Iterable[str], known: Sequence[str]) -> None:
@@ -71,9 +79,10 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
             )
 
 
-def check_inputs(
-    inputs: NDArray[Any] | Mapping[str, NDArray[Any]], ports: Mapping[str, Shape]
-) -> dict[str, Spikes]:
+Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
+def check_inputs(inputs: Inputs, ports: Mapping[str, Shape]) -> dict[str, Spikes]:
     """Return input spikes per port as uint8 (samples, steps, *shape).
 
     Parameters
@@ -87,6 +96,20 @@ def check_inputs(
     InputError
         A missing or unknown port, a wrong shape or dtype, a value that is not a spike.
     """
+    found = check_currents(inputs, ports)
+    for name, array in found.items():
+        if array.dtype != np.uint8:
+            wrong = int(np.count_nonzero((array != 0) & (array != 1)))
+            raise InputError(
+                f"{wrong} of {array.size} values are neither 0 nor 1",
+                node=name,
+                hint="Encode analog values as spikes first (rate, latency or delta code).",
+            )
+    return found
+
+
+def check_currents(inputs: Inputs, ports: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
+    """As `check_inputs`, but a port may hold any finite values, which are returned as float64."""
     if not isinstance(inputs, Mapping):
         if len(ports) != 1:
             raise InputError(
@@ -104,7 +127,7 @@ def check_inputs(
     return result
 
 
-def _check_port(name: str, values: NDArray[Any], shape: Shape) -> Spikes:
+def _check_port(name: str, values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -116,14 +139,12 @@ def _check_port(name: str, values: NDArray[Any], shape: Shape) -> Spikes:
         raise InputError(f"shape {array.shape}, expected {expected}", node=name)
     if 0 in array.shape:
         raise InputError(f"empty array of shape {array.shape}", node=name)
-    wrong = int(np.count_nonzero((array != 0) & (array != 1)))
-    if wrong:
-        raise InputError(
-            f"{wrong} of {array.size} values are neither 0 nor 1",
-            node=name,
-            hint="Encode analog values as spikes first (rate, latency or delta code).",
-        )
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    if np.all((array == 0) | (array == 1)):
+        return np.ascontiguousarray(array, dtype=np.uint8)
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        raise InputError(f"{bad} of {array.size} values are not finite", node=name)
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def check_labels(labels: NDArray[Any] | None, samples: int) -> NDArray[np.int64] | None:

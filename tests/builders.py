@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy.equivalence.compare import Cell
+from neurodeploy.errors import NeurodeployError
 from neurodeploy.frontends.nir import load
+from neurodeploy.frontends.nir_nodes import POPULATIONS, linear_map
 from neurodeploy.linear import Conv2d, FloatArray
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
@@ -65,13 +68,26 @@ def conv(weight: Any, bias: Any = 0.0, **changes: Any) -> nir.Conv2d:
     return nir.Conv2d(weight=weight, bias=full, **{**values, **changes})
 
 
+def conv1d(weight: Any, bias: Any = 0.0, **changes: Any) -> nir.Conv1d:
+    """A nir.Conv1d; `input_shape` (length) is only needed to write it to a file."""
+    weight = np.asarray(weight, float)
+    values = {"input_shape": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    full = np.broadcast_to(np.asarray(bias, float), len(weight)).copy()
+    return nir.Conv1d(weight=weight, bias=full, **{**values, **changes})
+
+
 def chain(shape: tuple[int, ...], **nodes: nir.NIRNode) -> nir.NIRGraph:
     """Input `input` of `shape`, `nodes` one after another, output `output`."""
     names = ["input", *nodes, "output"]
+    last = shape
+    with suppress(NeurodeployError, ValueError):  # some chains are meant to be wrong
+        for node in nodes.values():
+            if not isinstance(node, (*POPULATIONS, nir.Delay, nir.NIRGraph)):
+                last = linear_map(node, last)[0][-1].out_shape
     everything = {
         "input": nir.Input({"input": np.array(shape)}),
         **nodes,
-        "output": nir.Output({"output": np.array([1])}),
+        "output": nir.Output({"output": np.array(last)}),
     }
     return nir.NIRGraph(everything, list(pairwise(names)), type_check=False)
 

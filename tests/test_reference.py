@@ -106,6 +106,26 @@ def test_every_reset_follows_its_equation(
     assert potential.shape == (1, steps, n)
 
 
+def test_states_are_rounded_as_the_model_rounds_them() -> None:
+    """In float32, one rounding per operation, (beta v + x) - reset; the weights are dyadic."""
+    meaning = replace(SUBTRACT, rounding="float32")
+    weight = np.random.default_rng(0).integers(-8, 12, (5, 6)) / 16
+    net = network((6,), fc=nir.Linear(weight), lif=lif(np.full(5, 0.9), 0.7, semantics=meaning))
+    spikes = spikes_for(2, 1, 60, (6,))
+    found = reference.simulate(net, spikes, record=["lif"], rounded=True)
+    (population,) = net.populations
+    beta, theta = population.decay.astype(np.float32), population.threshold.astype(np.float32)
+    v, fired = np.zeros(5, np.float32), np.zeros(5, np.float32)
+    for t in range(60):
+        v = (beta * v + (weight @ spikes[0, t]).astype(np.float32)) - fired * theta
+        fired = (v > theta).astype(np.float32)
+        assert np.array_equal(found.states["lif"]["v"][0, t], v)
+        assert np.array_equal(found.spikes["lif"][0, t], fired)
+    assert found.states["lif"]["v"].dtype == np.float32
+    assert recorded(net, spikes).states["lif"]["v"].dtype == np.float64
+    assert 0.1 < found.spikes["lif"].mean() < 0.9
+
+
 @given(SEEDS)
 def test_zero_reset_gives_the_same_spikes_now_or_later(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.errors import InputError
-from neurodeploy.trace import Trace, check_inputs, concatenate
+from neurodeploy.trace import Trace, check_currents, check_inputs, concatenate
 from tests.builders import spikes_for
 
 PORTS = {"input": (2, 3)}
@@ -46,7 +46,7 @@ def test_the_layout_in_memory_does_not_matter() -> None:
         (np.full((1, 1, 2, 3), 0.5), "6 of 6 values"),
         (np.full((1, 1, 2, 3), 2), "neither 0 nor 1"),
         (np.full((1, 1, 2, 3), -1), "neither 0 nor 1"),
-        (np.full((1, 1, 2, 3), np.nan), "neither 0 nor 1"),
+        (np.full((1, 1, 2, 3), np.nan), "6 of 6 values are not finite"),
         (np.full((1, 1, 2, 3), 256), "neither 0 nor 1"),
         (np.zeros((1, 1, 2, 3), complex), "complex128"),
         (np.full((1, 1, 2, 3), "1"), "not numeric"),
@@ -104,3 +104,11 @@ def test_joining_traces_undoes_splitting(sizes: list[int]) -> None:
     whole = concatenate(parts)
     assert np.array_equal(whole.spikes["a"], spikes)
     assert np.array_equal(whole.states["a"]["v"], states)
+
+
+def test_currents_may_be_any_numbers() -> None:
+    values = np.linspace(-1, 1, 24, dtype=np.float32).reshape(1, 4, 2, 3)
+    found = check_currents(values, PORTS)["input"]
+    assert found.dtype == np.float64
+    assert np.array_equal(found, values)
+    assert check_currents(np.ones((1, 4, 2, 3)), PORTS)["input"].dtype == np.uint8

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.cli.output import Output
 from neurodeploy.linear import describe
-from neurodeploy.network import Network
+from neurodeploy.network import Connection, Network
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference
@@ -37,9 +37,11 @@ def network(output: Output, net: Network) -> None:
             "x".join(map(str, p.shape)),
             _span(p.current_decay),
             _span(p.decay),
-            _span(p.threshold),
-            f"{p.semantics.reset}, {p.semantics.reset_timing}",
-            p.semantics.comparison,
+            _span(p.threshold) if p.spiking else "none",
+            p.semantics.reset
+            if p.semantics.reset == "none"
+            else f"{p.semantics.reset}, {p.semantics.reset_timing}",
+            p.semantics.comparison if p.spiking else "never",
         )
         for p in net.populations
     ]
@@ -47,8 +49,14 @@ def network(output: Output, net: Network) -> None:
     output.table(
         "connections",
         ("from", "to", "maps"),
-        [(c.source, c.target, " → ".join(map(describe, c.ops))) for c in net.connections],
+        [(c.source, c.target, _maps(c)) for c in net.connections],
     )
+
+
+def _maps(connection: Connection) -> str:
+    """What a connection applies, and how many steps later it arrives."""
+    maps = [describe(op) for op in connection.ops]
+    return " → ".join(maps + [f"delay {connection.delay}"] * bool(connection.delay))
 
 
 def network_data(net: Network, differences: Sequence[Difference]) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurodeploy.errors import ModelError
-from neurodeploy.linear import Conv2d, Dense, FloatArray, LinearMap, Reshape, Scale, describe
+from neurodeploy.linear import (
+    Conv2d,
+    Dense,
+    FloatArray,
+    LinearMap,
+    Reshape,
+    Scale,
+    Weights,
+    describe,
+)
 from neurodeploy.network import Connection, Network
 
 MAX_DENSE_WEIGHTS = 1 << 26
@@ -79,7 +88,7 @@ def _compose(a: LinearMap, b: LinearMap, node: str) -> LinearMap:
     return _compose(a, _dense(b, node), node)
 
 
-def _rows(a: LinearMap, weight: FloatArray, node: str) -> FloatArray:
+def _rows(a: LinearMap, weight: Weights, node: str) -> FloatArray:
     """Rows of `weight` pulled back through `a`: the product of the two matrices."""
     size = len(weight) * math.prod(a.in_shape)
     if size > MAX_DENSE_WEIGHTS:
@@ -88,7 +97,8 @@ def _rows(a: LinearMap, weight: FloatArray, node: str) -> FloatArray:
             f"the limit is {MAX_DENSE_WEIGHTS}",
             node=node,
         )
-    return a.adjoint(weight.reshape(-1, *a.out_shape)).reshape(len(weight), -1)
+    rows = weight.reshape(-1, *a.out_shape).astype(np.float64, copy=False)
+    return a.adjoint(rows).reshape(len(weight), -1)
 
 
 def _dense(op: LinearMap, node: str) -> Dense:

@@ -99,6 +99,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     depths = network.depths
     for population in network.populations:
         try:
+            _check_spiking(population)
             lowerings += resolve(population)
             _check_depths(network, population.name, depths)
             unit, states = _unit(network, population), calibration.states[population.name]
@@ -130,6 +131,15 @@ def _all(problems: list[NeurodeployError]) -> NeurodeployError:
         return problems[0]
     text = "; ".join(str(problem) for problem in problems)
     return SemanticsError(f"{len(problems)} populations cannot be lowered: {text}")
+
+
+def _check_spiking(population: Population) -> None:
+    if population.readout == "membrane":
+        raise SemanticsError(
+            "its membrane potential is read, which a program for Loihi 2 does not deliver yet",
+            node=population.name,
+            hint="Let the network return the spikes of neurons with a threshold.",
+        )
 
 
 def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> None:
@@ -241,7 +251,7 @@ def _choose_scale(
     unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray
 ) -> tuple[int, int]:
     """(V, weight exponent): proven safe for every input, unless that would cost a bit of weight."""
-    weights = [op.weight for _, op in unit.connections]
+    weights = [np.asarray(op.weight, np.float64) for _, op in unit.connections]
     largest = max((float(np.abs(weight).max()) for weight in weights), default=0.0)
     fan_in = fan_in_bounds(weights, unit.population.size)
     bounds = worst_case(unit.mode, unit.self_reset, unit.memory, unit.iota, offset, fan_in)

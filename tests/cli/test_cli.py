@@ -124,9 +124,10 @@ def bad_files(folder: Path) -> None:
     weight[1, 2] = np.nan
     nir.write(str(folder / "nan.nir"), graph(weight))
     nir.write(str(folder / "bare.nir"), graph(metadata=False))
-    unsupported = graph()
-    unsupported.nodes["lif"] = nir.Threshold(np.ones(4))
-    nir.write(str(folder / "threshold.nir"), unsupported)
+    readout = graph()
+    entries = to_metadata(semantics=Semantics().to_dict())
+    readout.nodes["lif"] = nir.LI(np.ones(4), np.ones(4), np.zeros(4), metadata=entries)
+    nir.write(str(folder / "readout.nir"), readout)
     np.save(folder / "shape.npy", np.zeros((20, 12, 7), np.uint8))
     np.save(folder / "dtype.npy", np.full((20, 12, 6), "a"))
     np.save(folder / "analog.npy", np.full((20, 12, 6), 0.5))
@@ -147,7 +148,7 @@ BAD = {
     "not HDF5": (compiling("text.nir"), "not a complete HDF5 file"),
     "NaN weight": (compiling("nan.nir"), "not finite"),
     "no semantics": (compiling("bare.nir"), "--dt"),
-    "unsupported neuron": (compiling("threshold.nir"), "nir.Threshold is not supported"),
+    "no spikes": (compiling("readout.nir"), "its membrane potential is read"),
     "missing calibration": (compiling(calibration="no.npy"), "no such file"),
     "wrong input shape": (compiling(calibration="shape.npy"), "expected (samples, steps, 6)"),
     "wrong dtype": (compiling(calibration="dtype.npy"), "not numeric"),
