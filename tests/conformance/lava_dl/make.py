@@ -172,4 +172,11 @@ if __name__ == "__main__":
     for number, network in enumerate(networks()):
         torch.manual_seed(number)
         np.random.seed(number)
-        saved = make(target, *network); import sys as _s; _s.stderr.write(network[0]+str({k:(v.shape,v.dtype.name,round(float(v.mean()),3)) for k,v in saved.items()})+"\n")
+        saved = make(target, *network)
+        import sys as _s
+
+        _s.stderr.write(
+            network[0]
+            + str({k: (v.shape, v.dtype.name, round(float(v.mean()), 3)) for k, v in saved.items()})
+            + "\n"
+        )
