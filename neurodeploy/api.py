@@ -19,6 +19,7 @@ from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
 from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.frontends import nir as nir_frontend
+from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
@@ -38,9 +39,17 @@ PASSES = (MergeLinear(),)
 
 
 def load(source: nir.NIRGraph | str | Path, semantics: Semantics | None = None) -> Network:
-    """A NIR graph or `.nir` file as the `Network` that it means; see `frontends.nir.load`."""
-    graph = source if isinstance(source, nir.NIRGraph) else nir_frontend.read(source)
+    """A NIR graph or a file as the `Network` that it means; see `frontends.nir.load`.
+
+    A file named `.net` is read as one of lava-dl (see `frontends.lava_dl.read_net`), any other as
+    `.nir`.
+    """
+    graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
     return nir_frontend.load(graph, semantics)
+
+
+def _read(path: Path) -> nir.NIRGraph:
+    return read_net(path) if path.suffix == ".net" else nir_frontend.read(path)
 
 
 def compile(  # the verb's name; the builtin is not used here
@@ -50,7 +59,7 @@ def compile(  # the verb's name; the builtin is not used here
     calibration: Inputs,
     semantics: Semantics | None = None,
 ) -> Program:
-    """Compile a NIR graph, a `.nir` file or a `Network` for a chip.
+    """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
     Parameters
     ----------

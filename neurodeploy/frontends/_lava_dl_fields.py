@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from neurodeploy.errors import FileError, ModelError
 
 IntArray = NDArray[np.int64]
-MAX_SIZE = 1 << 24
-"""Neurons of a layer; a Loihi 2 chip has 2^20."""
+MAX_SIZE = 1 << 22
+"""Neurons of a layer: four times those of a Loihi 2 chip."""
 MAX_VALUES = 1 << 26
 """Values of a field."""
 
@@ -109,9 +109,9 @@ class Fields:
     def agree(self, name: str, *expected: int) -> None:
         """An optional field that repeats what is known from others."""
         if name in self:
-            values = self.integers(name, 0, MAX_SIZE).reshape(-1)
-            if not np.array_equal(np.broadcast_to(values, len(expected)), expected):
-                raise self.error(name, f"is {values.tolist()}, the weights say {list(expected)}")
+            values = self.integers(name, 0, MAX_SIZE).reshape(-1).tolist()
+            if values != list(expected) and values * len(expected) != list(expected):
+                raise self.error(name, f"is {values}, the weights say {list(expected)}")
 
     def ignore(self, *names: str) -> None:
         """Fields that mean nothing outside training."""
