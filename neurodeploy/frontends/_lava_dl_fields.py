@@ -65,7 +65,8 @@ class Fields:
         if not values.size:
             raise self.error(name, "is empty")
         if values.dtype.kind == "f":
-            wrong = values[~np.isfinite(values) | (values != np.rint(values))]
+            with np.errstate(invalid="ignore"):
+                wrong = values[~np.isfinite(values) | (values != np.rint(values))]
             if wrong.size:
                 raise self.error(
                     name,

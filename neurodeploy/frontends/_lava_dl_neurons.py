@@ -28,6 +28,7 @@ VTH_LIMIT = (1 << 17) - 1
 VTH_NEVER = (1 << 18) - 1
 """The threshold that `Affine(dynamics=True)` writes: it reads the potential, nothing spikes."""
 WEIGHT_EXP_LIMIT = 3
+INT64 = (-(1 << 63), (1 << 63) - 1)
 UNSUPPORTED = {
     "SDNN": "sigma-delta neurons send graded messages",
     "ALIF": "the adaptive threshold has no equivalent here",
@@ -138,7 +139,7 @@ def read_cuba(fields: Fields, channels: int) -> Cuba:
     fields.ignore("theta", "tauRho", "scaleRho")
 
     decays = [fields.per_channel(name, channels, 0, DECAY_ONE) for name in ("iDecay", "vDecay")]
-    spiking = bool(np.any(fields.integers("vThMant", 1, VTH_NEVER) != VTH_NEVER))
+    spiking = bool(np.any(fields.integers("vThMant", *INT64) != VTH_NEVER))
     threshold = fields.per_channel("vThMant", channels, 1, VTH_LIMIT if spiking else VTH_NEVER)
     # WgtScaleBatchNorm divides current and bias by 2^weight_exp, which is a threshold that much
     # higher.  SLAYER clips the exponent to 3 bits by default and writes it unclipped.

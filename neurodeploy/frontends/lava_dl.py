@@ -284,6 +284,7 @@ def _stated(shape: Shape | None, fields: Fields) -> Shape:
         raise ModelError(
             "no layer tells the shape of its input",
             node=fields.node,
-            hint="Say it: frontends.lava_dl.read_net(path, input_shape=(channels, height, width)).",
+            hint="Read it with neurodeploy.frontends.lava_dl.read_net(path, input_shape=(channels, "
+            "height, width)).",
         )
     return shape

@@ -13,6 +13,7 @@ import pytest
 
 from neurodeploy.cli import main
 from neurodeploy.semantics import Semantics, to_metadata
+from tests import net_files
 
 SHAPE = (6,)
 
@@ -191,6 +192,20 @@ def test_bad_input_gives_one_clear_line(case: str, folder: Path, capsys, monkeyp
 def test_semantics_from_the_command_line(folder: Path) -> None:
     nir.write(str(folder / "bare.nir"), graph(metadata=False))
     assert main([*compiling("bare.nir"), "--dt", "1e-4", "--reset", "zero"]) == 0
+
+
+def test_a_net_file_of_lava_dl(folder: Path, capsys) -> None:
+    weight = 2 * np.random.default_rng(2).integers(-20, 40, (4, 6))
+    net_files.write(folder / "model.net", net_files.dense(weight, net_files.cuba()))
+    assert main(["inspect", "model.net", "--target", "loihi2"]) == 0
+    assert main(compiling("model.net")) == 0
+    assert main(["run", "n.ndp", "--inputs", "x.npy"]) == 0
+    assert "layer0" in capsys.readouterr().out
+    net_files.write(folder / "bad.net", net_files.dense(weight, net_files.cuba(v_th=-1)))
+    assert main(["inspect", "bad.net"]) == 2
+    assert capsys.readouterr().err == (
+        "neurodeploy: layer/0/neuron: vThMant holds -1, expected 1 to 131071\n"
+    )
 
 
 def test_errors_as_json(folder: Path, capsys) -> None:
