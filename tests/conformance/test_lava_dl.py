@@ -169,28 +169,28 @@ def slack(population: Population) -> np.ndarray:
     return v / UNIT
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_reference_differs_from_slayer_by_rounding_only(name: str) -> None:
+def test_the_reference_differs_from_slayer_by_rounding_only() -> None:
     """Where a neuron first differs, its potential is within the rounding of its threshold."""
-    recorded = Recorded(name)
-    spikes: dict[str, np.ndarray] = {}
     cells = mismatches = 0
-    for population in recorded.net.populations:
-        signals = recorded.signals(spikes)
-        done = execute(recorded.net, population, signals)
-        spikes[population.name] = done.spikes
-        own = {**signals, population.name: done.spikes}
-        found = reference.neurons(reference.currents(recorded.net, population, own), population)
-        if not population.spiking:
-            error = np.abs(found.potential - done.potential / UNIT)
-            assert np.all(error <= slack(population))
-            continue
-        differs = found.spikes != done.spikes
-        first = differs & (np.cumsum(differs, axis=1) == 1)
-        margin = np.abs(found.potential - population.threshold)
-        assert np.all(margin[first] < np.broadcast_to(slack(population), first.shape)[first])
-        cells, mismatches = cells + differs.size, mismatches + int(differs.sum())
-    assert mismatches <= 0.01 * cells
+    for recorded in map(Recorded, NAMES):
+        spikes: dict[str, np.ndarray] = {}
+        for population in recorded.net.populations:
+            signals = recorded.signals(spikes)
+            done = execute(recorded.net, population, signals)
+            spikes[population.name] = done.spikes
+            own = {**signals, population.name: done.spikes}
+            current = reference.currents(recorded.net, population, own)
+            found = reference.neurons(current, population)
+            room = np.broadcast_to(slack(population), done.spikes.shape)
+            if not population.spiking:
+                assert np.all(np.abs(found.potential - done.potential / UNIT) <= room)
+                continue
+            differs = found.spikes != done.spikes
+            first = differs & (np.cumsum(differs, axis=1) == 1)
+            margin = np.abs(found.potential - population.threshold)
+            assert np.all(margin[first] < room[first])
+            cells, mismatches = cells + differs.size, mismatches + int(differs.sum())
+    assert (mismatches, cells) == (43, 107_820)
 
 
 # --- Lava ----------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def loaded(case: Case, folder: Path) -> Network:
 
 def test_the_reference_equals_lava_where_nothing_is_rounded(tmp_path: Path) -> None:
     """Whole networks, from the file to the spikes of every layer, without a difference."""
-    cases = [case(seed, decaying=False) for seed in range(12)]
+    cases = [case(seed, decaying=False) for seed in range(8)]
     total = 0
     for one, expected in zip(cases, lava_spikes(cases), strict=True):
         net = loaded(one, tmp_path)
@@ -325,12 +325,12 @@ def test_the_reference_equals_lava_where_nothing_is_rounded(tmp_path: Path) -> N
         for population, spikes in zip(net.populations, expected, strict=True):
             np.testing.assert_array_equal(found.spikes[population.name], spikes)
             total += int(spikes.sum())
-    assert total > 5000
+    assert total > 3000
 
 
 def test_the_integers_that_were_read_do_what_lava_does(tmp_path: Path) -> None:
     """Decays, biases and thresholds of all sizes, one for all neurons or one per channel."""
-    cases = [case(seed, decaying=True) for seed in range(100, 112)]
+    cases = [case(seed, decaying=True) for seed in range(100, 108)]
     total = 0
     for one, expected in zip(cases, lava_spikes(cases), strict=True):
         net = loaded(one, tmp_path)
@@ -340,28 +340,29 @@ def test_the_integers_that_were_read_do_what_lava_does(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found, spikes)
             signals[population.name] = found
             total += int(spikes.sum())
-    assert total > 5000
+    assert total > 3000
 
 
 # --- compiled ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["each", "filtered_input", "input", "norm_conv", "pool"])
-def test_a_program_for_loihi2_keeps_decays_and_nearly_all_spikes(name: str) -> None:
+def test_programs_for_loihi2_keep_decays_and_nearly_all_spikes() -> None:
     """The lowering chooses a scale of its own, so weights are rounded once more."""
-    recorded = Recorded(name)
-    x = recorded.blocks["x"]
-    program = nd.compile(recorded.graph, target="loihi2", calibration=x)
-    trace = nd.run(program, x)
-    signals, cells, differ = {"input": x}, 0, 0
-    for population, neurons in zip(recorded.net.populations, program.populations, strict=True):
-        signals[population.name] = execute(recorded.net, population, signals).spikes
-        for register, decay in (("du", population.current_decay), ("dv", population.decay)):
-            found = neurons.parameters[register] + (register == "du")
-            assert np.all(np.broadcast_to(found, decay.shape) == 4096 * (1 - decay))
-        differ += int((trace.spikes[population.name] != signals[population.name]).sum())
-        cells += trace.spikes[population.name].size
-    assert differ < 0.02 * cells
+    cells = differ = 0
+    for recorded in map(Recorded, ("each", "filtered_input", "input", "norm_conv", "pool")):
+        signals = {"input": recorded.blocks["x"]}
+        program = nd.compile(recorded.graph, target="loihi2", calibration=signals["input"])
+        trace = nd.run(program, signals["input"])
+        for population, neurons in zip(recorded.net.populations, program.populations, strict=True):
+            name = population.name
+            signals[name] = execute(recorded.net, population, signals).spikes
+            for register, decay in (("du", population.current_decay), ("dv", population.decay)):
+                found = neurons.parameters[register] + (register == "du")
+                assert np.all(np.broadcast_to(found, decay.shape) == 4096 * (1 - decay))
+            differ += int((trace.spikes[name] != signals[name]).sum())
+            cells += trace.spikes[name].size
+    assert cells == 45_900
+    assert 0 < differ < 0.004 * cells
 
 
 def test_a_file_is_compiled_and_verified_in_lava() -> None:

@@ -540,7 +540,7 @@ def mutated(draw: st.DrawFn) -> tuple[Layer, ...]:
     return layers
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(layers=mutated())
 def test_mutated_files_end_in_a_network_or_in_one_of_our_errors(
     layers: tuple[Layer, ...], tmp_path_factory: pytest.TempPathFactory
