@@ -19,6 +19,7 @@ from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
 from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.frontends import nir as nir_frontend
+from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
@@ -42,9 +43,17 @@ PASSES = (MergeLinear(),)
 def load(
     source: nir.NIRGraph | str | Path, semantics: Semantics | Preset | str | None = None
 ) -> Network:
-    """A NIR graph or `.nir` file as the `Network` that it means; see `frontends.nir.load`."""
-    graph = source if isinstance(source, nir.NIRGraph) else nir_frontend.read(source)
+    """A NIR graph or a file as the `Network` that it means; see `frontends.nir.load`.
+
+    A file named `.net` is read as one of lava-dl (see `frontends.lava_dl.read_net`), any other as
+    `.nir`.
+    """
+    graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
     return nir_frontend.load(graph, semantics)
+
+
+def _read(path: Path) -> nir.NIRGraph:
+    return read_net(path) if path.suffix == ".net" else nir_frontend.read(path)
 
 
 def write(
@@ -52,13 +61,14 @@ def write(
     path: str | Path,
     *,
     profile: Profile = "exact",
-    semantics: Semantics | None = None,
+    semantics: Semantics | Preset | str | None = None,
     inputs: Inputs | None = None,
 ) -> Written:
-    """Write a NIR graph with its semantics to a `.nir` file; see `frontends.nir_write.write`."""
+    """Write a graph, or what a file holds, to a `.nir` file; see `frontends.nir_write.write`."""
     from neurodeploy.frontends import nir_write
 
-    return nir_write.write(source, path, profile=profile, semantics=semantics, inputs=inputs)
+    graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
+    return nir_write.write(graph, path, profile=profile, semantics=semantics, inputs=inputs)
 
 
 def compile(  # the verb's name; the builtin is not used here
@@ -68,7 +78,7 @@ def compile(  # the verb's name; the builtin is not used here
     calibration: Inputs,
     semantics: Semantics | Preset | str | None = None,
 ) -> Program:
-    """Compile a NIR graph, a `.nir` file or a `Network` for a chip.
+    """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
     Parameters
     ----------

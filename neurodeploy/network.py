@@ -36,7 +36,7 @@ Readout = Literal["spikes", "membrane"]
 class Population:
     r"""Leaky integrate-and-fire neurons, spiking at :math:`\theta`.
 
-    The synaptic current is :math:`i = \alpha i + x + b`, the potential :math:`v = \beta v + i`;
+    The synaptic current is :math:`i = \alpha i + x + b`, the potential :math:`v = \beta v + i + l`;
     without a current filter, :math:`\alpha = 0`, v takes the input directly.  Where all thresholds
     are infinite, the population never spikes and sends its potential.
 
@@ -48,6 +48,7 @@ class Population:
     bias: constant input b per neuron and step.
     semantics: what a step means (see `Semantics` for the reset equations).
     readout: what an output of the network reads of it.
+    leak: constant input l of the potential, past the synaptic current; None is 0.
     """
 
     name: str
@@ -58,10 +59,13 @@ class Population:
     bias: FloatArray
     semantics: Semantics
     readout: Readout = "spikes"
+    leak: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("current_decay", "decay", "threshold", "bias"):
+        for name in ("current_decay", "decay", "threshold", "bias", "leak"):
             array = getattr(self, name)
+            if array is None:
+                continue
             if array.shape != self.shape:
                 raise ModelError(
                     f"{name} has shape {array.shape}, the population {self.shape}", node=self.name

@@ -181,6 +181,7 @@ class _Neurons:
         self.alpha = population.current_decay.astype(dtype)
         self.beta = population.decay.astype(dtype)
         self.theta = population.threshold.astype(dtype)
+        self.leak = None if population.leak is None else population.leak.astype(dtype)
         self.dtype = dtype
         self.i = np.zeros(shape, dtype)
         self.v = np.full(shape, semantics.initial_state, dtype)
@@ -201,10 +202,11 @@ class _Neurons:
         """
         semantics, beta, theta = self.population.semantics, self.beta, self.theta
         self.i = self.alpha * self.i + x.astype(self.dtype, copy=False)
-        current, rest = self.i, None if late is None else late.astype(self.dtype, copy=False)
+        rest = None if late is None else late.astype(self.dtype, copy=False)
         if rest is not None and self.alpha.any():
-            self.i = current = current + rest
+            self.i = self.i + rest
             rest = None
+        current = self.i if self.leak is None else self.i + self.leak
 
         def driven(v: Signal) -> Signal:
             leaked = beta * v + current

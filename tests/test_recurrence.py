@@ -177,31 +177,43 @@ def test_connections_that_close_cycles_have_one_order() -> None:
     assert weights == [k / 8 for k in range(8)]
 
 
-def test_a_leak_potential_with_a_synaptic_current_is_refused() -> None:
-    node = cuba(np.zeros(4), np.full(4, 0.5))
-    node.v_leak = np.ones(4)
-    with pytest.raises(ModelError, match="lif: v_leak is not 0"):
-        load(graph({"fc": nir.Linear(np.ones((4, 3))), "lif": node}))
+def test_a_leak_potential_acts_past_the_synaptic_current() -> None:
+    """tau dv/dt = v_leak - v + r i: v_leak dt/tau is added to v in every step, never to i."""
+    node = cuba(np.full(4, 0.5), np.full(4, 0.75))
+    node.v_leak = np.array([0.0, 0.5, 1.0, -1.0])
+    weight, x = dyadic(3, 4, 3), spikes(4)
+    found = reference.simulate(load(graph({"fc": nir.Linear(weight), "lif": node})), x)
+    for sample in range(len(x)):
+        i, v = np.zeros(4), np.zeros(4)
+        for t in range(x.shape[1]):
+            i = 0.5 * i + weight @ x[sample, t]
+            v = 0.75 * v + i + node.v_leak / 4
+            assert np.array_equal(found.spikes["lif"][sample, t], v > 1)
+            v = np.where(v > 1, 0, v)
+    assert 0.05 < found.spikes["lif"].mean() < 0.95
 
 
 # --- on Loihi 2 ----------------------------------------------------------------------------------
 
 
-def feed_forward(semantics: Semantics, alpha: float, bias: float = 0.0) -> Network:
+def feed_forward(
+    semantics: Semantics, alpha: float, bias: float = 0.0, leak: float = 0.0
+) -> Network:
     weight = np.random.default_rng(7).integers(-60, 127, (4, 3)) / 127
     weight[0, 0] = 1.0  # then all weights lie on the grid
     nodes: dict[str, nir.NIRNode] = {
         "fc": nir.Affine(weight, np.full(4, bias)),
         "lif": cuba(np.full(4, alpha), np.full(4, 0.75), semantics),
     }
+    nodes["lif"].v_leak = np.full(4, 4 * leak)
     return load(graph(nodes))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9375])
-@pytest.mark.parametrize("bias", [0.0, 0.125])
-def test_a_synaptic_current_has_the_register_u(alpha: float, bias: float) -> None:
+@pytest.mark.parametrize(("bias", "leak"), [(0.0, 0.0), (0.125, 0.0), (0.0, 0.25), (0.125, -0.1)])
+def test_a_synaptic_current_has_the_register_u(alpha: float, bias: float, leak: float) -> None:
     """Decays on the grid; what differs is rounding, at the threshold only."""
-    network, x = feed_forward(IMMEDIATE, alpha, bias), spikes(3, samples=60)
+    network, x = feed_forward(IMMEDIATE, alpha, bias, leak), spikes(3, samples=60)
     network = run_passes(network, [MergeLinear()])
     program = compiled(network, x)
     found = simulate(program, x, LoihiMachine(), record=("lif",))

@@ -48,8 +48,8 @@ def _program(path: str) -> Program:
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a .nir graph or a .ndp program")
-    parser.add_argument("--target", help="list where a .nir graph and this target differ")
+    parser.add_argument("file", help="a .nir graph, a .net file of lava-dl or a .ndp program")
+    parser.add_argument("--target", help="list where a graph and this target differ")
     _semantics_arguments(parser)
 
 
@@ -81,7 +81,7 @@ def _inspect(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a .nir graph")
+    parser.add_argument("model", help="a .nir graph, or a .net file of lava-dl")
     parser.add_argument("--target", required=True, help="see `neurodeploy targets`")
     parser.add_argument(
         "--calibration", required=True, help=".npy or .npz with spikes (samples, steps, *shape)"
@@ -272,14 +272,14 @@ def _targets(arguments: argparse.Namespace, output: Output) -> int:
 COMMANDS = (
     Command(
         "inspect",
-        "show what a .nir graph or a .ndp program is",
+        "show what a .nir or .net graph or a .ndp program is",
         "neurodeploy inspect model.nir --target loihi2",
         _inspect_arguments,
         _inspect,
     ),
     Command(
         "compile",
-        "compile a .nir graph for a chip",
+        "compile a .nir or .net graph for a chip",
         "neurodeploy compile model.nir --target loihi2 --calibration spikes.npy -o model.ndp",
         _compile_arguments,
         _compile,

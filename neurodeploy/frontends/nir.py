@@ -67,16 +67,16 @@ def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None)
         what this graph means; a neuron that `write` said in several nodes, of which some were
         changed.
     """
-    chosen = preset(semantics) if isinstance(semantics, str) else semantics
-    graph = copy.deepcopy(graph)
-    if isinstance(chosen, Preset):
-        return means(applied(inlined(graph), chosen))
-    return means(graph, chosen)
+    return means(copy.deepcopy(graph), semantics)
 
 
-def means(graph: nir.NIRGraph, semantics: Semantics | None = None) -> Network:
+def means(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None) -> Network:
     """As `load`, of a graph that nobody changes: the network shares its arrays."""
-    return Loader(joined(inlined(graph), semantics), semantics).network()
+    chosen = preset(semantics) if isinstance(semantics, str) else semantics
+    flat = inlined(graph)
+    if isinstance(chosen, Preset):
+        return Loader(joined(applied(flat, chosen)), None).network()
+    return Loader(joined(flat, chosen), chosen).network()
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:

@@ -144,9 +144,10 @@ class Loader:
                 steps.current_decay,
                 steps.decay,
                 threshold_of(node, shape),
-                steps.leak,
+                steps.bias,
                 semantics,
                 "membrane" if not spiking or entries.get("readout") == "membrane" else "spikes",
+                steps.leak,
             )
         )
         for source in sources:

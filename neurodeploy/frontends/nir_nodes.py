@@ -66,12 +66,13 @@ def real_array(value: Any, shape: Shape, name: str) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """One step of a neuron node: i' = current_decay i + gain x, v' = decay v + i' + leak."""
+    """One step of a neuron node: i' = current_decay i + gain x + bias, v' = decay v + i' + leak."""
 
     current_decay: FloatArray
     decay: FloatArray
     gain: FloatArray
-    leak: FloatArray
+    bias: FloatArray
+    leak: FloatArray | None = None
 
 
 def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Steps:
@@ -81,9 +82,9 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
     v' = (1 - dt/tau) v + (dt/tau)(v_leak + r i), with the i of the same step.  Exact (zero-order
     hold): 1 - dt/tau becomes exp(-dt/tau).  IF and I integrate r dt x, a Threshold keeps nothing:
     v' = x.  i is scaled by r dt/tau here, so the gain of x is the product of both; where r is
-    tau/dt it is 1 bit for bit.  Where the metadata says that the source model had float32
-    parameters, decays and gains are rounded to float32, which gives back the model's own alpha and
-    beta bit for bit.
+    tau/dt it is 1 bit for bit.  v_leak is a bias where there is no synaptic current to filter it.
+    Where the metadata says that the source model had float32 parameters, decays, gains and leaks
+    are rounded to float32, which gives back the model's own alpha and beta bit for bit.
     """
     none = np.zeros(shape)
     if isinstance(node, nir.Threshold):
@@ -103,17 +104,16 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
         return Steps(none, np.ones(shape), rounded(resistance / (1.0 / semantics.dt)), none)
     cuba = isinstance(node, (nir.CubaLIF, nir.CubaLI))
     share = share_of(node.tau_mem if cuba else node.tau, shape, semantics)
-    leak = share * real_array(node.v_leak, shape, "v_leak")
+    leak = rounded(share * real_array(node.v_leak, shape, "v_leak"))
     decay = rounded(1.0 - share)
     gain = rounded(_gain(resistance, node.tau_mem if cuba else node.tau, share, semantics))
     if not cuba:
         return Steps(none, decay, gain, leak)
-    if np.any(leak != 0):
-        raise ModelError("v_leak is not 0, which a neuron with a synaptic current cannot have here")
     synaptic = share_of(node.tau_syn, shape, semantics)
     weight = real_array(node.w_in, shape, "w_in")
     weight = rounded(_gain(weight, node.tau_syn, synaptic, semantics))
-    return Steps(rounded(1.0 - synaptic), decay, weight * gain, none)
+    filtered = leak if np.any(leak) else None
+    return Steps(rounded(1.0 - synaptic), decay, weight * gain, none, filtered)
 
 
 def threshold_of(node: Any, shape: Shape) -> FloatArray:

@@ -84,10 +84,11 @@ def _parameters(
     if isinstance(node, nir.CubaLIF):
         tau_mem = time_constant(node.tau_mem, steps.decay)
         tau_syn = time_constant(node.tau_syn, steps.current_decay)
-        times = {"tau_mem": tau_mem, "tau_syn": tau_syn}
+        leak = np.zeros(gain.shape) if steps.leak is None else steps.leak
+        times = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": leak / scale * tau_mem / dt}
         return {**times, "r": tau_mem / dt, "w_in": gain * tau_syn / dt}
     tau = time_constant(node.tau, steps.decay)
-    return {"tau": tau, "r": gain * tau / dt, "v_leak": steps.leak / scale * tau / dt}
+    return {"tau": tau, "r": gain * tau / dt, "v_leak": steps.bias / scale * tau / dt}
 
 
 # What is said

@@ -31,6 +31,7 @@ from neurodeploy.frontends.nir_profiles import (
     statements,
 )
 from neurodeploy.frontends.nir_split import split
+from neurodeploy.frontends.presets import Preset
 from neurodeploy.linear import Shape
 from neurodeploy.network import Network
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
@@ -63,30 +64,28 @@ class Written:
 
 
 def write(
-    source: nir.NIRGraph | str | Path,
+    graph: nir.NIRGraph,
     path: str | Path,
     *,
     profile: Profile = "exact",
-    semantics: Semantics | None = None,
+    semantics: Semantics | Preset | str | None = None,
     inputs: Inputs | None = None,
 ) -> Written:
     """Write a graph with its semantics to a `.nir` file.
 
-    Reading the file back gives the network of `source` bit for bit (`portable`: where all input
+    Reading the file back gives the network of `graph` bit for bit (`portable`: where all input
     gains are 1; else one that spikes the same).  The same graph gives the same bytes, with the same
     versions of nir and h5py.  Subgraphs are written flat, neuron parameters in float64 and for
     every neuron.
 
     Parameters
     ----------
-    source:
-        A graph, or a `.nir` file.
     profile:
         `exact`: plain nodes say what they can (`nir_split.split`), metadata the rest.  `portable`:
         neurons as common importers take them (`nir_profiles.portable`), semantics in metadata, and
         how many spikes differ for an importer that takes the neurons literally.
     semantics:
-        For neurons of a graph that does not say what a step means.
+        For neurons of a graph that does not say what a step means, as in `frontends.nir.load`.
     inputs:
         Of the portable profile: spikes or currents (samples, steps, *shape) by which the deviation
         is measured; if None, seeded random spikes.
@@ -104,7 +103,6 @@ def write(
         raise InputError(f"the profile is {profile!r}, expected {' or '.join(get_args(Profile))}")
     if profile == "exact" and inputs is not None:
         raise InputError("inputs measure the deviation of the portable profile, not of the exact")
-    graph = source if isinstance(source, nir.NIRGraph) else read(source)
     loader = Loader(means(graph, semantics).graph, None)
     network = loader.network()
     full = _full(network.graph, loader.shapes)

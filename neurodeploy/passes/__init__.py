@@ -58,7 +58,7 @@ def _check_same(before: Network, after: Network, name: str) -> None:
     for old, new in zip(before.populations, after.populations, strict=True):
         unchanged = old.semantics == new.semantics and all(
             np.array_equal(getattr(old, key), getattr(new, key))
-            for key in ("current_decay", "decay", "threshold", "bias")
+            for key in ("current_decay", "decay", "threshold", "bias", "leak")
         )
         currents = [
             sum((c.apply(spikes[c.source]) for c in net.incoming(old.name)), np.zeros(1))

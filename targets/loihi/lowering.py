@@ -10,7 +10,8 @@ voltage register v that resets to zero):
     v's reset then has no effect, and a self-synapse of weight −vth supplies snnTorch's
     delayed subtraction exactly: u' = βu + x − θS.  Without the self-synapse nothing resets.  A
     constant input b acts as c = b/(1−β): u starts at −c and the bias register adds c where the
-    threshold is tested.  (A synaptic current takes its constant input in the same way.)
+    threshold is tested.  (A synaptic current takes its constant input in the same way;
+    what is constant past it is in the bias register alone.)
 
 Thresholds move into the weights first (a neuron divided by its threshold spikes the same), so one
 number V, the threshold on the grid, is the scale of a population: w = 2 round(W V / 2^(e+1)) with
@@ -65,6 +66,7 @@ class _Unit:
     self_reset: bool
     connections: tuple[tuple[Connection, Dense | Conv2d], ...]
     bias: FloatArray
+    leak: FloatArray
     iota: IntArray
     """12-bit decay of the membrane, 4096 (1 - beta), rounded."""
     current_iota: IntArray
@@ -74,6 +76,20 @@ class _Unit:
     def memory(self) -> IntArray:
         """Decay of the register u: of the membrane or of the synaptic current."""
         return self.iota if self.mode == "current" else self.current_iota
+
+    @property
+    def start(self) -> FloatArray:
+        """u at the start: -b/(1-d), with the decay d that u has; 0 where it has none."""
+        return np.where(self.memory < DECAY_ONE, -self._filtered, 0.0)
+
+    @property
+    def offset(self) -> FloatArray:
+        """What the bias register adds: b/(1-d), and what is constant past the current."""
+        return self._filtered + self.leak
+
+    @property
+    def _filtered(self) -> FloatArray:
+        return np.asarray(self.bias * DECAY_ONE / self.memory)
 
 
 def lower(network: Network, calibration: Trace, target: str) -> Program:
@@ -180,6 +196,7 @@ def _unit(network: Network, population: Population) -> _Unit:
         self_reset=semantics.reset == "subtract",
         connections=tuple(connections),
         bias=population.bias / population.threshold,
+        leak=(0.0 if population.leak is None else population.leak) / population.threshold,
         iota=_decay_bits(population.decay),
         current_iota=_decay_bits(population.current_decay),
     )
@@ -217,21 +234,21 @@ def _place(
             hint='Use reset_mechanism="zero" without a synaptic current, or a decay of at most '
             "4095/4096.",
         )
-    offset = _offset(unit)
-    vth, exponent = _choose_scale(unit, states, offset)
+    vth, exponent = _choose_scale(unit, states)
     arriving = [
         _synapses(connection, op, population, vth, exponent) for connection, op in unit.connections
     ]
     own = [_self_reset(population, vth)] if unit.self_reset else []
-    mantissa, bias_exponent = _mantissa(offset * vth * STATE_UNIT, population.name)
+    mantissa, bias_exponent = _mantissa(unit.offset * vth * STATE_UNIT, population.name)
     effective = np.asarray(bias_current(mantissa, bias_exponent))
+    past = np.rint(unit.leak * vth * STATE_UNIT).astype(np.int64)
     parameters = {
         "du": unit.memory - 1,
         "dv": np.int64(DECAY_ONE) if unit.mode == "current" else unit.iota,
         "vth": np.int64(vth),
         "bias_mant": mantissa,
         "bias_exp": np.int64(bias_exponent),
-        "u0": np.where(unit.memory < DECAY_ONE, -effective, 0),
+        "u0": np.where(unit.start != 0, past - effective, 0),
         "v0": np.int64(0),
     }
     neurons = Neurons(
@@ -243,23 +260,23 @@ def _place(
         },
         unit=_compact(vth * STATE_UNIT / population.threshold),
     )
-    note = _rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - offset)
+    note = _rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - unit.offset)
     return neurons, [*arriving, *own], [note]
 
 
-def _choose_scale(
-    unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray
-) -> tuple[int, int]:
+def _choose_scale(unit: _Unit, states: Mapping[str, FloatArray]) -> tuple[int, int]:
     """(V, weight exponent): proven safe for every input, unless that would cost a bit of weight."""
     weights = [np.asarray(op.weight, np.float64) for _, op in unit.connections]
     largest = max((float(np.abs(weight).max()) for weight in weights), default=0.0)
     fan_in = fan_in_bounds(weights, unit.population.size)
-    bounds = worst_case(unit.mode, unit.self_reset, unit.memory, unit.iota, offset, fan_in)
-    bias_limit = _bias_limit(offset)
+    bounds = worst_case(
+        unit.mode, unit.self_reset, unit.memory, unit.iota, unit.offset, unit.start, fan_in
+    )
+    bias_limit = _bias_limit(unit.offset)
     proven = min(_limit(bounds.reach), bias_limit)
     vth, exponent = _scale(proven, largest, unit.self_reset)
     if vth is None or largest * vth < WEIGHT_LIMIT / 2:
-        observed = min(_limit(_observed_reach(unit, states, offset)), bias_limit)
+        observed = min(_limit(_observed_reach(unit, states)), bias_limit)
         vth, exponent = _scale(max(proven, observed), largest, unit.self_reset)
     if vth is None:
         raise ModelError(
@@ -271,16 +288,11 @@ def _choose_scale(
     return vth, exponent
 
 
-def _offset(unit: _Unit) -> FloatArray:
-    """What the bias register adds: c = b/(1-d) with the decay d of u, which is 0 if u = input."""
-    return np.asarray(unit.bias * DECAY_ONE / unit.memory)
-
-
-def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray], offset: FloatArray) -> float:
+def _observed_reach(unit: _Unit, states: Mapping[str, FloatArray]) -> float:
     """Largest current or potential on the calibration data, in thresholds, with a margin."""
     theta = unit.population.threshold
     seen = max(float(np.abs(states[name] / theta).max(initial=1.0)) for name in ("v", "x"))
-    return CALIBRATION_MARGIN * seen + float(np.abs(offset).max(initial=0.0))
+    return CALIBRATION_MARGIN * seen + float(np.abs(unit.offset).max(initial=0.0))
 
 
 def _bias_limit(offset: FloatArray) -> float:

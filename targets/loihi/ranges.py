@@ -72,19 +72,20 @@ def worst_case(
     memory: NDArray[np.int64],
     iota: NDArray[np.int64],
     offset: FloatArray,
+    start: FloatArray,
     fan_in: tuple[FloatArray, FloatArray],
 ) -> Bounds:
     """Bounds for every possible input, of neurons whose threshold is 1.
 
-    With decays a = 1 - memory/4096 of u and b = 1 - iota/4096 of the membrane, bias register c and
-    one step's input in [l, h]:
+    With decays a = 1 - memory/4096 of u and b = 1 - iota/4096 of the membrane, bias register c, u
+    from s and one step's input in [l, h]:
 
-    voltage:  u in [l, h] without memory, else u from -c and within the bounds of `current` without
-      reset;  with these [m, M]:  v <= max(0, b + M + c),  v >= min(0, (m + c)/(1 - b)).
-    current, a = b, v = u + c, u from -c:
-      without reset  u in [min(-c, l/(1-b)), max(-c, h/(1-b))];
+    voltage:  u in [l, h] without memory, else within the bounds of `current` without reset;  with
+      these [m, M]:  v <= max(0, b + M + c),  v >= min(0, (m + c)/(1 - b)).
+    current, a = b, v = u + c:
+      without reset  u in [min(s, l/(1-b)), max(s, h/(1-b))];
       with the self-synapse of weight -1, which acts one step after u + c > 1:
-        u <= max(-c, b (1-c) + h, (h-1)/(1-b)),  u >= min(-c, l/(1-b), b (1-c) + l - 1).
+        u <= max(s, b (1-c) + h, (h-1)/(1-b)),  u >= min(s, l/(1-b), b (1-c) + l - 1).
     Each is invariant under one step.  Rounding toward zero moves a state by less than one state
     unit per step, hence by less than `rounding_slack` in all; the caller widens by that.
     """
@@ -98,13 +99,13 @@ def worst_case(
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(x == 0, 0.0, x / leak)
 
-    start = np.where(keeps < 1, -c, np.nan)
+    first = np.where(keeps < 1, start.reshape(-1), np.nan)
     if mode == "current" and self_reset:
         u_high = np.maximum(b * (1 - c) + high, settled(high - 1, leak))
         u_low = np.minimum(settled(low, leak), b * (1 - c) + low - 1)
     else:
         u_high, u_low = settled(high, keeps), settled(low, keeps)
-    u_high, u_low = np.fmax(u_high, start), np.fmin(u_low, start)
+    u_high, u_low = np.fmax(u_high, first), np.fmin(u_low, first)
     if mode == "voltage":
         v_low, v_high = np.minimum(0, settled(u_low + c, leak)), np.maximum(0, b + u_high + c)
     else:
@@ -157,6 +158,7 @@ def certify(
         memory,
         iota,
         bias / unit,
+        parameters["u0"] / unit,
         fan_in_bounds(weights, math.prod(neurons.shape)),
     ).widened(unit, u_slack, v_slack)
     limit = STATE_LIMIT - 1

@@ -15,6 +15,7 @@ from neurodeploy import api
 from neurodeploy.cli import main
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
+from tests import net_files
 
 SHAPE = (6,)
 
@@ -267,6 +268,20 @@ def test_semantics_from_the_command_line(
     assert main(["inspect", "model.nir", *options, "--json"]) == 0
     (population,) = json.loads(capsys.readouterr().out)["populations"]
     assert population["semantics_from"] == "file"
+
+
+def test_a_net_file_of_lava_dl(folder: Path, capsys) -> None:
+    weight = 2 * np.random.default_rng(2).integers(-20, 40, (4, 6))
+    net_files.write(folder / "model.net", net_files.dense(weight, net_files.cuba()))
+    assert main(["inspect", "model.net", "--target", "loihi2"]) == 0
+    assert main(compiling("model.net")) == 0
+    assert main(["run", "n.ndp", "--inputs", "x.npy"]) == 0
+    assert "layer0" in capsys.readouterr().out
+    net_files.write(folder / "bad.net", net_files.dense(weight, net_files.cuba(v_th=-1)))
+    assert main(["inspect", "bad.net"]) == 2
+    assert capsys.readouterr().err == (
+        "neurodeploy: layer/0/neuron: vThMant holds -1, expected 1 to 131071\n"
+    )
 
 
 def test_errors_as_json(folder: Path, capsys) -> None:
