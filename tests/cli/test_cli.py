@@ -118,8 +118,9 @@ def test_convert_says_how_semantics_are_said(folder: Path, capsys) -> None:
     assert data["populations"][0]["only_in_metadata"] == ["reset"]
     assert data["deviation"][0]["cells"] == 20 * 12 * 4
     assert data["deviation"][0]["mismatches"] > 0
-    assert main(["inspect", "portable.nir"]) == 0
-    assert "subtract, delayed" in capsys.readouterr().out
+    assert main(["inspect", "portable.nir", "--json"]) == 0
+    (population,) = json.loads(capsys.readouterr().out)["populations"]
+    assert population["semantics"]["reset"] == "subtract"
 
 
 def test_convert_says_what_nir_does_not_read(folder: Path, capsys) -> None:

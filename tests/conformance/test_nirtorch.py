@@ -19,7 +19,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from neurodeploy.frontends.nir_write import write
+from neurodeploy.api import write
 from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes
 from tests.nir_torch import linear_node
 

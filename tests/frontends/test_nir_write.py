@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy import api
+from neurodeploy.api import write
 from neurodeploy.errors import FileError, InputError, ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.nir import load, read
-from neurodeploy.frontends.nir_write import write
 from neurodeploy.semantics import METADATA_KEY, Semantics, from_metadata, to_metadata
 from tests.builders import (
     AT_ONCE,
@@ -255,7 +255,7 @@ def test_what_others_say_in_metadata_is_kept(
 
 PROGRAM = """
 import sys
-from neurodeploy.frontends.nir_write import write
+from neurodeploy.api import write
 print(write("source.nir", sys.argv[1], profile=sys.argv[2]).digest)
 """
 
