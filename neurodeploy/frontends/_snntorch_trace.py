@@ -47,7 +47,7 @@ _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """All parameters, and what else supported layers and neurons compute with, by name."""
-    tensors = dict(module.named_parameters(remove_duplicate=False))
+    tensors: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for path, part in module.named_modules():
         if type(part) in LEAVES:
             stored = part.state_dict(prefix=f"{path}." if path else "", keep_vars=True)

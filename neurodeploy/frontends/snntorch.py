@@ -40,8 +40,9 @@ def from_snntorch(
 ) -> nir.NIRGraph:
     """Convert a trained snnTorch module to a NIR graph, exactly.
 
-    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`, time loops
-    in `forward`, and these layers, as modules or as functions of `torch.nn.functional`:
+    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky`, `RSynaptic` and, without
+    reset, `Alpha`, time loops in `forward`, and these layers, as modules or as functions of
+    `torch.nn.functional`:
 
     - `Linear` (also of rows: one matrix per row), `Conv1d/2d` with all options but `padding_mode`,
       `ConvTranspose1d/2d` of stride 1 (as a convolution);
