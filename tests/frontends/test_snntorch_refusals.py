@@ -185,7 +185,6 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "1",
         "track_running_stats",
     ),
-    "norm last": (lambda: after_linear(hidden(), nn.BatchNorm1d(4)), "2", "other than spikes"),
     "norm of many features": (
         lambda: nn.Sequential(nn.Linear(6, 4097), hidden(), nn.BatchNorm1d(4097), hidden()),
         "2",
@@ -364,8 +363,8 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "double gain": (
         custom(lambda m, x: m.lif(x * torch.ones(6).double())),
-        "Custom",
-        "mul turns torch.float32 (3, 6) into torch.float64 (3, 6)",
+        "lif",
+        "its membrane potential is torch.float64, its model torch.float32",
     ),
     "widening gain": (
         custom(lambda m, x: m.lif(m.one(x) * torch.ones(6)), one=nn.Linear(6, 1)),
