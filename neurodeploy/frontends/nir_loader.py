@@ -73,10 +73,10 @@ class Loader:
     def network(self) -> Network:
         """The network; raises as `frontends.nir.load` says."""
         for name in self.order:
-            with _named(name):
+            with named(name):
                 self._visit(name, self.graph.nodes[name])
         for source, target in sorted(self.late):
-            with _named(target):
+            with named(target):
                 self._close(source, target)
         return Network(
             tuple(self.inputs),
@@ -298,7 +298,7 @@ class Loader:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
     """Give what is raised inside the name of its node, and make it one of our errors."""
     try:
         yield

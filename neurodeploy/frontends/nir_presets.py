@@ -15,11 +15,12 @@ from typing import Any, cast
 import nir
 import numpy as np
 
-from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
+from neurodeploy.errors import ModelError, SemanticsError
+from neurodeploy.frontends.nir_loader import named
 from neurodeploy.frontends.nir_nodes import POPULATIONS, real_array, shape_of, share_of
 from neurodeploy.frontends.nir_order import Edge, ordered
 from neurodeploy.frontends.presets import Preset, Rule
-from neurodeploy.linear import FloatArray
+from neurodeploy.linear import FloatArray, Shape
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 
 STEP_TOLERANCE = 1e-3  # of a step length computed from float32 fields
@@ -45,11 +46,8 @@ def applied(graph: nir.NIRGraph, preset: Preset) -> nir.NIRGraph:
     if not bare:
         return graph
     for name in bare:
-        try:
+        with named(name):
             nodes[name] = _neuron(nodes[name], preset)
-        except NeurodeployError as error:
-            error.node = error.node or name
-            raise
     changed = _with(graph, nodes, graph.edges)
     if preset.sample_axes:
         changed = _without_sample_axes(changed)
@@ -178,17 +176,23 @@ def _without_sample_axes(graph: nir.NIRGraph) -> nir.NIRGraph:
     nodes = dict(graph.nodes)
     for name, node in graph.nodes.items():
         if isinstance(node, (nir.Input, nir.Output)):
-            *axes, size = shape_of(node.input_type.get("input"))
+            *axes, size = _declared(name, node)
             if math.prod(axes) == 1:
                 nodes[name] = type(node)(np.array([size]))
     return _with(graph, nodes, graph.edges)
+
+
+def _declared(name: str, node: nir.NIRNode) -> Shape:
+    """The shape of its input that a node declares."""
+    with named(name):
+        return shape_of((node.input_type or {}).get("input"))
 
 
 def _channels_first(graph: nir.NIRGraph, preset: Preset) -> nir.NIRGraph:
     """Weights written for (height, width, channels), flattened, as those for channels first."""
     nodes = dict(graph.nodes)
     for name, node in graph.nodes.items():
-        shape = shape_of(node.input_type.get("input")) if isinstance(node, nir.Flatten) else ()
+        shape = _declared(name, node) if isinstance(node, nir.Flatten) else ()
         if len(shape) < 2:
             continue
         order = np.arange(math.prod(shape)).reshape(*shape[1:], shape[0])
@@ -196,13 +200,13 @@ def _channels_first(graph: nir.NIRGraph, preset: Preset) -> nir.NIRGraph:
         for target in (b for a, b in graph.edges if a == name):
             layer = nodes[target]
             dense = isinstance(layer, (nir.Affine, nir.Linear)) and np.ndim(layer.weight) == 2
-            if not dense or layer.weight.shape[1] != columns.size:
+            if not dense or np.shape(layer.weight)[1] != columns.size:
                 raise SemanticsError(
                     f"{preset.name!r} has the channels last here, which can be written out for a "
                     f"dense layer of {columns.size} inputs only",
                     node=target,
                 )
-            weight = layer.weight[:, columns]
+            weight = np.asarray(layer.weight)[:, columns]
             nodes[target] = cast(nir.NIRNode, replace(layer, weight=weight))
     return _with(graph, nodes, graph.edges)
 
@@ -259,8 +263,9 @@ def _with_neuron_as_bias(graph: nir.NIRGraph, name: str, preset: Preset) -> nir.
             hint="Choose semantics under which it acts at once, such as euler.",
         )
     source, start = next((n, x) for n, x in graph.nodes.items() if isinstance(x, nir.Input))
-    shape = shape_of(start.input_type.get("input"))
-    bias = np.asarray(node.bias)
+    shape = _declared(source, start)
+    with named(name):
+        bias = real_array(node.bias, np.shape(node.weight)[:1], "bias")
     semantics = replace(preset.semantics, reset="zero", integrator="euler")
     # dv/dt = (1 - v)/dt: one Euler step leads to 1 from anywhere.
     one, none = np.ones(1), np.zeros(1)
@@ -300,8 +305,8 @@ def _delayed(graph: nir.NIRGraph, starts: list[str], semantics: Semantics) -> ni
         name = f"{source}.delay"
         if name not in nodes:
             node = nodes[source]
-            held = node.input_type["input"] if isinstance(node, nir.Input) else None
-            shape = np.shape(node.v_threshold) if held is None else shape_of(held)
+            spiking = not isinstance(node, nir.Input)
+            shape = np.shape(node.v_threshold) if spiking else _declared(source, node)
             nodes[name] = nir.Delay(np.full(shape, delay), metadata=to_metadata(dt=semantics.dt))
             edges.append((source, name))
         edges.append((name, target))

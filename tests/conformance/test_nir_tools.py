@@ -94,6 +94,21 @@ def recurrent(kind: str, rng: np.random.Generator, *, bias: bool, uniform: bool)
     return nir.NIRGraph(nodes, edges)
 
 
+def branched(kind: str, rng: np.random.Generator, *, uniform: bool) -> nir.NIRGraph:
+    """Two ways from the first layer to the second."""
+    graph = dense(kind, rng, uniform=uniform)
+    nodes = {**graph.nodes, "skip": nir.Linear(dyadic(rng, (30, 60), 0.2))}
+    return nir.NIRGraph(nodes, [*graph.edges, ("lif1", "skip"), ("skip", "lif2")])
+
+
+def looped(rng: np.random.Generator, *, uniform: bool) -> nir.NIRGraph:
+    """The second layer feeds the first, with biases on the way."""
+    graph = dense("cuba", rng, uniform=uniform)
+    back = nir.Affine(dyadic(rng, (60, 30), 0.2), dyadic(rng, (60,), 0.3))
+    nodes = {**graph.nodes, "back": back}
+    return nir.NIRGraph(nodes, [*graph.edges, ("lif2", "back"), ("back", "lif1")])
+
+
 def tie() -> nir.NIRGraph:
     """A neuron that an input of ones leads to exactly its threshold."""
     one = np.ones(1)
@@ -118,6 +133,9 @@ def graphs(tool: str) -> dict[str, nir.NIRGraph]:
     }
     for bias in (False, True):
         found[f"recurrent{bias}"] = recurrent("cuba", rng, bias=bias, uniform=uniform)
+    found["loop of two"] = looped(rng, uniform=uniform)
+    if tool == "spikingjelly":
+        found["branches"] = branched("lif", rng, uniform=True)
     return found
 
 
@@ -148,6 +166,19 @@ def test_the_same_graph_in_the_tool_itself(ran: Any) -> None:
             cells += spikes.size
     assert cells > 400_000
     assert f"| {cells:,} neuron-steps" in DOCUMENT.read_text("utf-8")
+
+
+def test_norse_joins_branches_in_its_own_order(run_tool: Any) -> None:
+    """Which is why the preset refuses them: the order of edges decides what meets in one step."""
+    graph = branched("weak", np.random.default_rng(12), uniform=False)
+    with pytest.raises(SemanticsError, match="lif2: fc2 and skip meet here"):
+        nd.load(graph, nd.preset("norse", dt=DT))
+    other = nir.NIRGraph(dict(graph.nodes), graph.edges[::-1])
+    inputs = spikes_for(3, 6, 60, (20,), 0.3)
+    sent = run_tool("norse", {"one": (graph, DT, inputs), "other": (other, DT, inputs)})
+    assert np.array_equal(sent["one"]["lif1"], sent["other"]["lif1"])
+    same_step = simulate(nd.load(graph, nd.preset("euler", dt=DT)), inputs).spikes["lif2"]
+    assert any(np.any(found["lif2"] != same_step) for found in sent.values())
 
 
 def test_a_potential_at_the_threshold(ran: Any) -> None:

@@ -254,6 +254,11 @@ REFUSED: dict[str, tuple[nir.NIRGraph, Any, str]] = {
         "spyx",
         "n: 1 of 2 values of tau are not finite",
     ),
+    "a bias in a loop that is no number": (
+        loop(nir.Affine(np.zeros((2, 2)), np.array([np.nan, 1.0]))),
+        nd.preset("spikingjelly", dt=1.0),
+        "loop: 1 of 2 values of bias are not finite",
+    ),
     "a bias in a loop of another shape": (
         loop(nir.Affine(np.zeros((1, 2, 2)), np.ones((1, 2)))),
         nd.preset("norse", dt=1.0),
