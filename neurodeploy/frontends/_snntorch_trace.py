@@ -169,14 +169,14 @@ class Tracer(StateTracer):
             return self._within(func, func(*args, **kwargs), args)
         op = ops.name(func)
         tracked = [t for t in ops.tensors((args, kwargs)) if self.value(t) is not None]
-        if (op in ops.RANDOM and not tracked) or op in ops.QUERIES:
-            return self._drawn(op, func(*args, **kwargs))
         if not tracked:
-            return func(*args, **kwargs)
+            return self._drawn(op, func(*args, **kwargs))
         if op not in ops.KNOWN:
             raise self._refuse(f"{op} acts on a value that depends on the input", ops.hint(op))
         if op not in ops.JOINS and (len(tracked) > 1 or tracked[0] is not _first(args, kwargs)):
             raise self._refuse(f"an argument of {op} depends on the input", ops.hint(op))
+        if op in ops.QUERIES:
+            return self._drawn(op, func(*args, **kwargs))
         if op in NAMES:
             return self._calculated(op, func, args, kwargs)
         operand = self._operand(tracked[0]) if op in FUNCTIONS else None
