@@ -192,7 +192,7 @@ class Tracer(StateTracer):
     def _within(self, func: Any, result: Any, args: Any) -> Any:
         """What a layer does inside; a hook on recurrent weights may cast the spikes there."""
         value = self.value(args[0]) if args else None
-        if not isinstance(value, Spikes):
+        if not isinstance(value, Spikes) or not isinstance(result, torch.Tensor):
             return result
         op = ops.name(func)
         if ops.is_in_place(op):

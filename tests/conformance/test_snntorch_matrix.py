@@ -315,7 +315,9 @@ def matrix() -> str:
     for dtype in ("float64", "float32"):
         found = converted(dtype)
         differing, steps = sum(f.mismatches for f in found), sum(f.cells for f in found)
-        lines.append(f"- {dtype}: {differing} of {steps:,} spikes of {len(found)} models differ.")
+        lines.append(
+            f"- {dtype}: {differing} of {steps:,} neuron-steps of {len(found)} models differ."
+        )
     return "\n".join(lines)
 
 
