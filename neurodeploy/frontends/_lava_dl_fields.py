@@ -57,7 +57,7 @@ class Fields:
             raise self.error(name, f"is {values.dtype} of {values.size} values, expected one text")
         return str(value)
 
-    def integers(self, name: str, low: int, high: int) -> IntArray:
+    def integers(self, name: str, low: int, high: int, hint: str | None = None) -> IntArray:
         """Whole numbers from `low` to `high` (inclusive), of any number type, not empty."""
         values = self._values(name)
         if values.dtype.kind not in "biuf":
@@ -68,11 +68,7 @@ class Fields:
             with np.errstate(invalid="ignore"):
                 wrong = values[~np.isfinite(values) | (values != np.rint(values))]
             if wrong.size:
-                raise self.error(
-                    name,
-                    f"holds {wrong.flat[0]:g}, expected whole numbers",
-                    "Export from blocks with their own 8-bit quantisation (`quantize_8bit`).",
-                )
+                raise self.error(name, f"holds {wrong.flat[0]:g}, expected whole numbers", hint)
         for value in (int(values.min()), int(values.max())):
             if not low <= value <= high:
                 raise self.error(name, f"holds {value}, expected {low} to {high}")

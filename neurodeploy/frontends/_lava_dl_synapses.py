@@ -51,7 +51,8 @@ def _weights(fields: Fields, name: str) -> IntArray:
             node=fields.node,
             hint="Train with slayer.block.cuba.",
         )
-    return fields.integers(name, *WEIGHTS)
+    hint = "Export from blocks with their own 8-bit quantisation (`quantize_8bit`)."
+    return fields.integers(name, *WEIGHTS, hint)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def read_net(path: str | Path, input_shape: Shape | None = None) -> nir.NIRGraph
                 chain.add(fields)
     except OSError as error:
         raise FileError("not a complete HDF5 file", node=str(path), hint=f"({error})") from error
-    return chain.graph()
+    return chain.graph(str(path))
 
 
 def _checked(shape: Shape | None) -> Shape | None:
@@ -104,10 +104,10 @@ class _Chain:
         self.given = given
         self.shape: Shape = ()
 
-    def graph(self) -> nir.NIRGraph:
+    def graph(self, path: str) -> nir.NIRGraph:
         """The finished graph."""
         if not self.edges:
-            raise ModelError("the file holds no layer with synapses or neurons")
+            raise ModelError("holds no layer with synapses or neurons", node=path)
         self._append("output", nir.Output({"output": np.array(self.shape)}), self.shape)
         return nir.NIRGraph(self.nodes, self.edges, type_check=False)
 
@@ -178,7 +178,8 @@ class _Chain:
                 hint="A flatten layer belongs between images and dense layers.",
             )
         self._flat()
-        loop = matrix(fields, "weight_rec", size) if "weight_rec" in fields else None
+        recurrent = fields.text("type") == "dense_rec"
+        loop = matrix(fields, "weight_rec", size) if recurrent else None
         if loop is not None and loop.shape != (size, size):
             raise fields.error("weight_rec", f"has shape {loop.shape}, expected {(size, size)}")
         self._block(fields, nir.Linear(weight.astype(np.float32)), (size,), loop)
@@ -233,7 +234,10 @@ class _Chain:
         bias = fields.per_channel("bias", channels, *BIASES, default=0)
         delay = fields.per_channel("delay", channels, 0, MAX_DELAY, default=0)
         if "neuron" not in fields:
-            self._sum(fields, node, shape, plain=not (np.any(bias) or np.any(delay)))
+            # The weighted sum itself, of an Affine(dynamics=False).
+            if loop is not None or isinstance(node, nir.Conv2d) or np.any(bias) or np.any(delay):
+                raise fields.error("neuron", "is missing")
+            self._append(f"{name}.weight", node, shape)
             return
         cuba = read_cuba(fields.group("neuron"), channels)
         if not cuba.spiking and (np.any(delay) or loop is not None):
@@ -257,12 +261,6 @@ class _Chain:
             self.edges += [(name, f"{name}.recurrent"), (f"{name}.recurrent", name)]
         if not delayed_first:
             self._delay(name, delay)
-
-    def _sum(self, fields: Fields, node: nir.NIRNode, shape: Shape, *, plain: bool) -> None:
-        """A layer without neurons: the weighted sum itself, as of `Affine(dynamics=False)`."""
-        if not plain or "weight_rec" in fields or isinstance(node, nir.Conv2d):
-            raise fields.error("neuron", "is missing")
-        self._append(f"{_name(fields)}.weight", node, shape)
 
     def _delay(self, name: str, delay: IntArray) -> None:
         if np.any(delay):

@@ -297,6 +297,16 @@ REFUSED: dict[str, tuple[list[Layer], type[NeurodeployError], str]] = {
         ModelError,
         "SLAYER filters it, NetX does not.*current_decay=1",
     ),
+    "loop without weights": (
+        [{**dense(MATRIX, cuba()), "type": "dense_rec"}],
+        FileError,
+        "weight_rec is missing",
+    ),
+    "weights without loop": (
+        [{**dense(np.eye(4), cuba(), weight_rec=np.eye(4)), "type": "dense"}],
+        ModelError,
+        "has the field 'weight_rec'",
+    ),
     "recurrent shape": (
         [dense(np.eye(4, 3), cuba(), weight_rec=np.eye(4, 3))],
         FileError,
@@ -319,7 +329,7 @@ REFUSED: dict[str, tuple[list[Layer], type[NeurodeployError], str]] = {
     "concat": ([{"type": "concat"}], ModelError, "concatenation"),
     "unknown field": ([dense(MATRIX, cuba(), mask=1)], ModelError, "layer/0: has the field 'mask'"),
     "late input": ([dense(MATRIX, cuba()), source(5)], ModelError, "layer/1: an input after"),
-    "only an input": ([source(3)], ModelError, "no layer with synapses"),
+    "only an input": ([source(3)], ModelError, r"x\.net: holds no layer with synapses"),
     "no flatten": ([IMAGE, dense(np.ones((2, 40)), cuba())], ModelError, "flatten layer belongs"),
     "sizes": (
         [dense(MATRIX, cuba()), dense(np.eye(4), cuba())],
