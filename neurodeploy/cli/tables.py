@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from neurodeploy.cli.output import Output
 from neurodeploy.linear import describe
-from neurodeploy.network import Connection, Network
+from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference, from_metadata
@@ -43,7 +43,7 @@ def network(output: Output, net: Network) -> None:
             p.semantics.reset
             if p.semantics.reset == "none"
             else f"{p.semantics.reset}, {p.semantics.reset_timing}",
-            p.semantics.comparison if p.spiking else "never",
+            _fires(p),
             f"{p.semantics.dt:g}",
             _said_by(net, p.name),
         )
@@ -56,6 +56,11 @@ def network(output: Output, net: Network) -> None:
         ("from", "to", "maps"),
         [(c.source, c.target, _maps(c)) for c in net.connections],
     )
+
+
+def _fires(population: Population) -> str:
+    several = ", several a step" if population.semantics.spikes_per_step > 1 else ""
+    return population.semantics.comparison + several if population.spiking else "never"
 
 
 def _said_by(net: Network, name: str) -> str:

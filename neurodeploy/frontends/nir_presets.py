@@ -7,7 +7,7 @@ the result needs the preset no longer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
@@ -278,7 +278,8 @@ def _with_neuron_as_bias(graph: nir.NIRGraph, name: str, preset: Preset) -> nir.
         metadata=to_metadata(semantics=semantics.to_dict(), semantics_from=preset.name),
     )
     weight, flat, feed, always, spread = (
-        f"{name}.{part}" for part in ("weight", "flat", "feed", "always", "bias")
+        _free(f"{name}.{part}", graph.nodes)
+        for part in ("weight", "flat", "feed", "always", "bias")
     )
     nodes = {
         **graph.nodes,
@@ -296,18 +297,21 @@ def _with_neuron_as_bias(graph: nir.NIRGraph, name: str, preset: Preset) -> nir.
 
 def _delayed(graph: nir.NIRGraph, starts: list[str], semantics: Semantics) -> nir.NIRGraph:
     """Let what `starts` send arrive later, but for what an Output reads."""
-    nodes, edges = dict(graph.nodes), []
-    delay = semantics.edge_delay * semantics.dt
-    for source, target in graph.edges:
-        if source not in starts or isinstance(nodes[target], nir.Output):
-            edges.append((source, target))
+    nodes, names = dict(graph.nodes), {}
+    seconds = semantics.edge_delay * semantics.dt
+    read = {name for name, node in nodes.items() if isinstance(node, nir.Output)}
+    for source in starts:
+        if not any(a == source and b not in read for a, b in graph.edges):
             continue
-        name = f"{source}.delay"
-        if name not in nodes:
-            node = nodes[source]
-            spiking = not isinstance(node, nir.Input)
-            shape = np.shape(node.v_threshold) if spiking else _declared(source, node)
-            nodes[name] = nir.Delay(np.full(shape, delay), metadata=to_metadata(dt=semantics.dt))
-            edges.append((source, name))
-        edges.append((name, target))
-    return _with(graph, nodes, edges)
+        node, names[source] = nodes[source], _free(f"{source}.delay", nodes)
+        spiking = not isinstance(node, nir.Input)
+        shape = np.shape(node.v_threshold) if spiking else _declared(source, node)
+        delay = nir.Delay(np.full(shape, seconds), metadata=to_metadata(dt=semantics.dt))
+        nodes[names[source]] = delay
+    edges = [(a if b in read else names.get(a, a), b) for a, b in graph.edges]
+    return _with(graph, nodes, [*edges, *names.items()])
+
+
+def _free(name: str, nodes: Mapping[str, nir.NIRNode]) -> str:
+    """`name`, or one like it that no node has."""
+    return name if name not in nodes else _free(f"{name}_", nodes)

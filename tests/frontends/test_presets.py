@@ -178,6 +178,20 @@ def test_a_bias_in_a_loop_of_maps() -> None:
     assert trace.states["n"]["x"][0, :, 0].tolist() == [0.0, 4.0, 4.0]
 
 
+def test_names_that_are_taken() -> None:
+    weights = nir.Affine(np.zeros((2, 2)), np.array([4.0, 0.0]))
+    for name, taken in (("norse", "loop.bias"), ("lava", "n.delay")):
+        graph = loop(weights)
+        nodes = {taken if x == "fc" else x: node for x, node in graph.nodes.items()}
+        edges = [tuple(taken if x == "fc" else x for x in edge) for edge in graph.edges]
+        renamed = nir.NIRGraph(nodes, edges, type_check=False)
+        semantics = nd.preset(name, dt=1.0)
+        found = simulate(nd.load(renamed, semantics), np.ones((1, 9, 2))).spikes["n"]
+        plain = simulate(nd.load(graph, semantics), np.ones((1, 9, 2))).spikes["n"]
+        assert found.any()
+        assert np.array_equal(found, plain)
+
+
 def test_spikes_that_leave_one_step_later() -> None:
     graph = chain(
         (2,), fc=nir.Linear(np.eye(2)), a=bare("LIF"), mid=nir.Linear(np.eye(2)), b=bare("IF")
@@ -187,6 +201,7 @@ def test_spikes_that_leave_one_step_later() -> None:
         delays = {(c.source, c.target): c.delay for c in network.connections}
         assert delays == {("input", "a"): of_inputs, ("a", "b"): 1}
         assert network.outputs == ("b",)
+        assert "b.delay" not in network.graph.nodes
         assert all(p.semantics.edge_delay == 0 for p in network.populations)
 
 
