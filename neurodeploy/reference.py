@@ -14,7 +14,6 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.trace import Inputs, Spikes, Trace, check_currents, check_names, concatenate
 
 CHUNK_VALUES = 1 << 24
-FLOAT64 = np.dtype(np.float64)
 
 Signal = NDArray[Any]
 
@@ -101,9 +100,9 @@ def currents(network: Network, population: Population, signals: Mapping[str, Sig
     return current
 
 
-def neurons(current: Signal, population: Population) -> Response:
-    """The response to known input currents (samples, steps, *shape), in float64."""
-    ((_, response),) = _stepped(((population, current, ()),), FLOAT64)
+def neurons(current: Signal, population: Population, *, rounded: bool = False) -> Response:
+    """The response to known input currents (samples, steps, *shape)."""
+    ((_, response),) = _stepped(((population, current, ()),), rounded)
     return response
 
 
@@ -119,14 +118,13 @@ def _respond(
     for population in group:
         inside = tuple(c for c in network.incoming(population.name) if c.source in names)
         driven.append((population, currents(network, population, signals), inside))
-    single = rounded and all(p.semantics.rounding == "float32" for p in group)
-    return _stepped(tuple(driven), np.dtype(np.float32) if single else FLOAT64)
+    return _stepped(tuple(driven), rounded)
 
 
-def _stepped(
-    driven: tuple[_Driven, ...], dtype: np.dtype[Any]
-) -> list[tuple[Population, Response]]:
+def _stepped(driven: tuple[_Driven, ...], rounded: bool) -> list[tuple[Population, Response]]:
     """Step by step; within a step in the network's order."""
+    single = rounded and all(p.semantics.rounding == "float32" for p, _, _ in driven)
+    dtype = np.dtype(np.float32 if single else np.float64)
     neurons = {p.name: _Neurons(p, current, dtype) for p, current, _ in driven}
     for t in range(driven[0][1].shape[1]):
         for population, current, inside in driven:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
+from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.equivalence.statistics import Proportion, agreement
 from neurodeploy.errors import InputError, TargetError
-from neurodeploy.network import Network, Population
+from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.simulator.engine import in_model_units, simulate
 from neurodeploy.target import Target
@@ -23,7 +23,6 @@ from neurodeploy.trace import Spikes, Trace, check_inputs, check_labels
 logger = logging.getLogger(__name__)
 
 Status = Literal["passed", "failed", "not run"]
-ROUNDING_MARGIN = 1e-5
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def verify(
     lowering = _lowering(expected, actual, names, agreed, accuracies, gates or Gates())
     first = _divergence(program, network, target, spikes, _earliest(lowering.layers))
     stages = [
-        *([] if source is None else [_import(network, spikes, Trace(source), expected, names)]),
+        *([] if source is None else [_import(network, spikes, Trace(source))]),
         replace(lowering, first=first),
         _golden(program, target),
         _vendor(program, target, spikes, actual, names, vendor_samples, timeout),
@@ -232,55 +231,16 @@ def verify(
     )
 
 
-def _import(
-    network: Network, inputs: Mapping[str, Spikes], source: Trace, expected: Trace, names: list[str]
-) -> Stage:
-    """The source framework's own spikes against the reference.
-
-    They compute in float32 and sum in another order, so a potential that ties with its threshold to
-    within rounding may fall either way.  The stage passes if ties explain every difference; see
-    `_ties`.
-    """
-    layers = compare(source, expected, names)
-    found = [
-        _ties(network, population, spikes)
-        for spikes in reference.chunks(network, {**inputs, **source.spikes})
-        for population in network.populations
-    ]
-    ties, unexplained = (sum(counts) for counts in zip(*found, strict=True))
-    total, _ = totals(layers)
-    if unexplained:
-        text = f"{total:,} spikes differ, and {unexplained:,} neurons part away from any tie"
-    elif total:
-        text = f"{total:,} spikes differ, all downstream of {ties:,} float32 rounding ties"
-    else:
-        text = "every spike is equal"
+def _import(network: Network, inputs: Mapping[str, Spikes], source: Trace) -> Stage:
+    comparison = compare_import(network, inputs, source)
     return Stage(
         "import",
         "source model against reference",
-        "failed" if unexplained else "passed",
-        text,
-        layers,
+        "passed" if comparison.passed else "failed",
+        str(comparison),
+        comparison.layers,
         source.samples,
     )
-
-
-def _ties(
-    network: Network, population: Population, spikes: Mapping[str, Spikes]
-) -> tuple[int, int]:
-    """How many neurons, over all samples, part at a rounding tie, and how many elsewhere.
-
-    The population answers to the source's own spikes, so nothing is inherited from other neurons:
-    each must agree until, at the first step where it does not, |v - threshold| <= 1e-5 thresholds.
-    """
-    current = reference.currents(network, population, spikes)
-    response = reference.neurons(current, population)
-    differs = response.spikes != spikes[population.name]
-    first = differs.argmax(axis=1)[:, None]
-    margin = np.abs(response.potential - population.threshold) / population.threshold
-    parts = differs.any(axis=1)
-    tied = np.take_along_axis(margin, first, axis=1)[:, 0] <= ROUNDING_MARGIN
-    return int(np.count_nonzero(parts & tied)), int(np.count_nonzero(parts & ~tied))
 
 
 def _lowering(

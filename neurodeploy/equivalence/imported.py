@@ -1,0 +1,179 @@
+"""The source model's own spikes against the network that was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy import reference
+from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
+from neurodeploy.errors import FileError
+from neurodeploy.network import Network
+from neurodeploy.trace import Trace
+
+ROUNDING_MARGIN = 1e-5
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first cell in which source and network differ, and the network's potential there."""
+
+    cell: Cell
+    expected_spike: bool
+    potential: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """Potential minus threshold, of the network."""
+        return self.potential - self.threshold
+
+    def __str__(self) -> str:
+        cell = self.cell
+        what = "spikes" if self.expected_spike else "stays silent"
+        return (
+            f"{cell.population}[{','.join(map(str, cell.neuron))}], sample {cell.sample}, step "
+            f"{cell.step}: the source {what}, the network is at {self.potential:.9g}, "
+            f"{self.margin:+.2g} from its threshold"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How equal a network is to the model that it was made from, on given inputs.
+
+    Source models compute in float32 and sum in another order, so a potential that ties with its
+    threshold to within rounding may fall either way, and everything downstream with it.
+
+    Attributes
+    ----------
+    layers: populations whose spikes were compared, end to end.
+    samples, steps: of the inputs.
+    ties: neurons, over all samples, that part where |v - threshold| <= 1e-5 thresholds.  Each
+        answers to the source's own spikes here, so nothing is inherited from other neurons.
+    unexplained: neurons that part elsewhere.
+    first: the first difference end to end.
+    """
+
+    layers: tuple[Layer, ...]
+    samples: int
+    steps: int
+    ties: int
+    unexplained: int
+    first: Parting | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether rounding ties explain every difference."""
+        return self.unexplained == 0
+
+    def __str__(self) -> str:
+        different, cells = totals(self.layers)
+        silent = [layer.population for layer in self.layers if not layer.expected_spikes]
+        text = f"every spike of {cells:,} cells is equal"
+        if self.unexplained:
+            text = (
+                f"{different:,} of {cells:,} cells differ, and {self.unexplained:,} neurons part "
+                "away from any tie"
+            )
+        elif different:
+            text = (
+                f"{different:,} of {cells:,} cells differ, all downstream of {self.ties:,} "
+                f"rounding tie{'s' * (self.ties != 1)}"
+            )
+        return f"{text}; no spike in {', '.join(silent)}" if silent else text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+        """Read plain data back; raises `FileError` where it is none of ours."""
+        try:
+            layers = [_layer(entry) for entry in data["layers"]]
+            first = data["first"]
+            if first is not None:
+                first = Parting(**{**first, "cell": _cell(first["cell"])})
+            return cls(**{**data, "layers": tuple(layers), "first": first})
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(f"the comparison with its source cannot be read ({error})") from error
+
+
+def _layer(data: Mapping[str, Any]) -> Layer:
+    first = data["first"]
+    return Layer(**{**data, "first": None if first is None else _cell(first)})
+
+
+def _cell(data: Mapping[str, Any]) -> Cell:
+    return Cell(**{**data, "neuron": tuple(data["neuron"])})
+
+
+def compare_import(
+    network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace
+) -> Comparison:
+    """Run `network` on `inputs` and compare the spikes of each population with those of `source`.
+
+    Parameters
+    ----------
+    inputs: spikes or currents (samples, steps, *shape) by input, as the source got them.
+    source: its spikes, of every population that has thresholds.
+
+    Raises
+    ------
+    InputError
+        A population is missing, or shapes do not fit.
+    """
+    names = [population.name for population in network.populations if population.spiking]
+    found = reference.simulate(network, inputs, rounded=True)
+    layers = compare(source, found, names)
+    ties = unexplained = 0
+    for part in reference.chunks(network, {**inputs, **source.spikes}):
+        a, b = _parting(network, part)
+        ties, unexplained = ties + a, unexplained + b
+    return Comparison(
+        layers, found.samples, found.steps, ties, unexplained, _first(network, inputs, layers)
+    )
+
+
+def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, int]:
+    """How many neurons, over all samples, part at a rounding tie, and how many elsewhere."""
+    ties = unexplained = 0
+    for population in network.populations:
+        current = reference.currents(network, population, signals)
+        response = reference.neurons(current, population, rounded=True)
+        if not population.spiking:
+            signals[population.name] = response.potential
+            continue
+        differs = response.spikes != signals[population.name]
+        first = differs.argmax(axis=1)[:, None]
+        margin = np.abs(response.potential - population.threshold) / population.threshold
+        parts = differs.any(axis=1)
+        tied = np.take_along_axis(margin, first, axis=1)[:, 0] <= ROUNDING_MARGIN
+        ties += int(np.count_nonzero(parts & tied))
+        unexplained += int(np.count_nonzero(parts & ~tied))
+    return ties, unexplained
+
+
+def _first(
+    network: Network, inputs: Mapping[str, NDArray[Any]], layers: tuple[Layer, ...]
+) -> Parting | None:
+    """The earliest difference; of equals, that of the first layer, which causes the others."""
+    cells = [layer.first for layer in layers if layer.first is not None]
+    if not cells:
+        return None
+    cell = min(cells, key=lambda cell: cell.step)
+    one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
+    trace = reference.simulate(network, one, record=[cell.population], rounded=True)
+    at = (0, cell.step, *cell.neuron)
+    (population,) = (p for p in network.populations if p.name == cell.population)
+    return Parting(
+        cell,
+        not trace.spikes[cell.population][at],
+        float(trace.states[cell.population]["v"][at]),
+        float(population.threshold[cell.neuron]),
+    )
