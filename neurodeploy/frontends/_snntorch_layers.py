@@ -302,8 +302,7 @@ def maximum(call: Call, axes: int) -> Operand:
         raise call.refuse(
             "has windows that lie in the padding, whose maximum is -inf", "Use less padding."
         )
-    path = call.path if isinstance(call.options, nn.Module) else None
-    return call.layer(AnyOf(windows, path))
+    return call.layer(AnyOf(windows))
 
 
 def _is_binary(value: Operand, parts: Mapping[str, nn.Module]) -> bool:

@@ -232,15 +232,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Whether a window holds a spike, which is the maximum of zeros and ones.
-
-    Attributes
-    ----------
-    module: path of the module whose output it is; None for a function.
-    """
+    """Whether a window holds a spike, which is the maximum of zeros and ones."""
 
     windows: tuple[Window, ...]
-    module: str | None
 
     def nodes(self, layer: Layer, tensors: Tensors) -> Nodes:
         threshold = nir.Threshold(np.full(layer.shape, 0.5))

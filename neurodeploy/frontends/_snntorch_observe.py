@@ -13,6 +13,7 @@ from torch import nn
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_maps import Norm, Weighted
 from neurodeploy.frontends._snntorch_ops import tensors
+from neurodeploy.frontends._snntorch_pools import Use, uses
 from neurodeploy.frontends._snntorch_run import Stepper, guarded, preserved, state_arguments
 from neurodeploy.frontends._snntorch_trace import StateRestartError, Tracer, tensors_of
 from neurodeploy.frontends._snntorch_values import (
@@ -47,7 +48,7 @@ class Observation:
     loop: whether forward holds the time loop.
     time_axis: axis of forward's input that is time; None where each step gets all of it.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
-    once: the layers and neurons that are called once per step.
+    pools: max pooling in one step: which calls of its path it is.
     """
 
     parts: dict[str, nn.Module]
@@ -58,7 +59,7 @@ class Observation:
     loop: bool
     time_axis: int | None
     arguments: dict[str, str]
-    once: frozenset[str]
+    pools: dict[Layer, Use]
 
 
 def observe(module: nn.Module, sample: torch.Tensor) -> Observation:
@@ -113,7 +114,7 @@ def _observe(module: nn.Module, sample: torch.Tensor, arguments: list[str]) -> O
         loop,
         time_axis,
         tracer.owners,
-        frozenset(path for path, calls in tracer.calls.items() if calls == steps),
+        uses(tracer.pooled, steps),
     )
 
 

@@ -7,7 +7,6 @@ known to be harmless is refused by name.
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from neurodeploy.frontends._snntorch_arithmetic import (
 )
 from neurodeploy.frontends._snntorch_classes import NEURONS, TERMS, refusal, states
 from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
+from neurodeploy.frontends._snntorch_maps import AnyOf
 from neurodeploy.frontends._snntorch_origins import Origins
 from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
 from neurodeploy.frontends._snntorch_values import (
@@ -70,7 +70,7 @@ class Tracer(Origins):
     currents: for every neuron module, in order of the first call, what drove it in each call.
     shapes: its population shape.
     owners: the path of the state that each state argument of forward is (`lif1.mem`).
-    calls: how often each supported layer and neuron was called.
+    pooled: the value of every max pooling, in the order of the calls.
     """
 
     def __init__(self, module: nn.Module, sample: torch.Tensor) -> None:
@@ -78,7 +78,7 @@ class Tracer(Origins):
         self.currents: dict[str, list[Operand]] = {}
         self.shapes: dict[str, Shape] = {}
         self.owners: dict[str, str] = {}
-        self.calls: Counter[str] = Counter()
+        self.pooled: list[Layer] = []
         self._names = names_of(tensors_of(module))
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
         for path, part in self.parts.items():
@@ -122,7 +122,6 @@ class Tracer(Origins):
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
-        self.calls[path] += 1
         if isinstance(module, NEURONS):
             self._fired(path, module, operand, output)
         else:
@@ -148,7 +147,10 @@ class Tracer(Origins):
             raise self._turned(name, x, output, "Nothing is left; use a larger input.")
         shape = tuple(output.shape[1:])
         call = Call(name, path, operand, shape, options, self._names, self.parts)
-        self.track(output, rule(call))
+        value = rule(call)
+        self.track(output, value)
+        if value is not operand and isinstance(value, Layer) and isinstance(value.op, AnyOf):
+            self.pooled.append(value)
 
     # Neurons
 

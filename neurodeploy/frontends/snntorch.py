@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from neurodeploy.frontends._snntorch_neurons import (
 )
 from neurodeploy.frontends._snntorch_nodes import check_finite
 from neurodeploy.frontends._snntorch_observe import Observation, Readout, observe
+from neurodeploy.frontends._snntorch_pools import Recorder, Use
 from neurodeploy.frontends._snntorch_run import Stepper, device_of, guarded, preserved
 from neurodeploy.frontends._snntorch_trace import tensors_of
 from neurodeploy.frontends._snntorch_values import (
@@ -186,17 +188,18 @@ class _Builder:
         for what, node in layer.op.nodes(layer, self.tensors):
             path = f"{layer.path}.{what}" if what else layer.path
             if isinstance(layer.op, AnyOf) and not what:
-                node.metadata = self._or_metadata(layer.op)
+                node.metadata = self._pool_metadata(layer)
             sources = [self._add(path, node, sources)]
         return sources[0]
 
-    def _or_metadata(self, op: AnyOf) -> dict[str, str]:
-        """Metadata of max pooling; without its module where that is called twice in a step."""
-        rule = Semantics(dt=self.dt, reset="none", rounding="float32")
-        entries: dict[str, Any] = {"semantics": rule.to_dict(), "dtype": "float32"}
-        if op.module in self.observed.once:
-            entries["module"] = op.module
-        return to_metadata(**entries)
+    def _pool_metadata(self, layer: Layer) -> dict[str, str]:
+        """Metadata of max pooling, a population of neurons that keep nothing."""
+        return to_metadata(
+            semantics=Semantics(dt=self.dt, reset="none", rounding="float32").to_dict(),
+            dtype="float32",
+            module=layer.path,
+            use=asdict(self.observed.pools[layer]),
+        )
 
     def _add(self, path: str, node: nir.NIRNode, sources: list[str]) -> str:
         name = self._name(path)
@@ -252,8 +255,8 @@ def reference_spikes(
     Returns
     -------
     dict
-        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked;
-        max pooling counts as neurons where it is a module that is called once per step.
+        For every population of the graph, max pooling among them, uint8 [B, T, *population
+        shape], 1 where it spiked.
 
     Raises
     ------
@@ -264,10 +267,9 @@ def reference_spikes(
         number of steps than T.
     """
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
-    nodes = _neuron_nodes(graph)
+    nodes, pools = _populations(graph)
     parts = dict(module.named_modules())
-    known = (*NEURONS, nn.MaxPool1d, nn.MaxPool2d)
-    if not isinstance(forward, dict) or not all(type(parts.get(p)) in known for p in nodes):
+    if not isinstance(forward, dict) or not all(type(parts.get(p)) in NEURONS for p in nodes):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
@@ -283,30 +285,32 @@ def reference_spikes(
             parts[path].register_forward_hook(partial(_record, spikes[path]))
         device = device_of(module)
         stepper = Stepper(module, forward["arguments"], device)
-        with guarded(lambda: type(module).__name__):
+        recorder = Recorder(module)
+        with guarded(lambda: type(module).__name__), recorder:
             for x in _calls(inputs, forward):
                 stepper(torch.from_numpy(x).to(device))
                 stepper.advance(forward["arguments"])
-    for path, steps in spikes.items():
+    fired = {nodes[path]: steps for path, steps in spikes.items()}
+    for name, (path, use) in pools.items():
+        fired[name] = use.pick(recorder.outputs.get(path, []))
+    for name, steps in fired.items():
         if len(steps) != inputs.shape[1]:
             raise ModelError(
-                f"forward ran {len(steps)} steps on an input of {inputs.shape[1]}", node=path
+                f"forward ran {len(steps)} steps on an input of {inputs.shape[1]}", node=name
             )
-    return {nodes[path]: np.stack(steps, axis=1) for path, steps in spikes.items()}
+    return {name: np.stack(steps, axis=1) for name, steps in fired.items()}
 
 
-def _neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
-    """Names of the neuron nodes by the path of their module."""
-    entries = {
-        name: from_metadata(node.metadata, node=name)
-        for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold))
-    }
-    return {
-        str(entry.get("module")): name
-        for name, entry in entries.items()
-        if entry and ("module" in entry or not isinstance(graph.nodes[name], nir.Threshold))
-    }
+def _populations(graph: nir.NIRGraph) -> tuple[dict[str, str], dict[str, tuple[str, Use]]]:
+    """Names of the neuron nodes by the path of their module; path and use of each max pooling."""
+    neurons, pools = {}, {}
+    for name, node in graph.nodes.items():
+        entry = from_metadata(node.metadata, node=name) or {}
+        if isinstance(node, nir.Threshold) and "use" in entry:
+            pools[name] = str(entry["module"]), Use(**entry["use"])
+        elif entry and isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF)):
+            neurons[str(entry.get("module"))] = name
+    return neurons, pools
 
 
 def _calls(

@@ -480,3 +480,21 @@ def test_a_linear_layer_of_many_rows_is_refused() -> None:
         from_snntorch(nn.Sequential(nn.Linear(64, 64), hidden()), torch.zeros(1, 17000, 64))
     assert caught.value.node == "0"
     assert caught.value.hint == "Use nn.Conv1d(64, 64, 1) on (batch, features, rows)."
+
+
+def test_poolings_in_changing_order_are_refused() -> None:
+    """The calls of a shared pooling are told apart by their order."""
+
+    def forward(m: Any, x: Any) -> Any:
+        out = []
+        for step, entry in enumerate(x.unbind(1)):
+            order = (m.lif, m.lif2)[:: -1 if step else 1]
+            pooled = {neurons: m.pool(neurons(entry)) for neurons in order}
+            out.append(m.last(pooled[m.lif] - pooled[m.lif2]))
+        return out
+
+    model = Custom(forward, pool=nn.MaxPool1d(2), last=hidden())
+    with pytest.raises(ModelError, match="in another order") as caught:
+        from_snntorch(model, torch.rand(BATCH, 3, 2, 6))
+    assert caught.value.node == "pool"
+    assert caught.value.hint == "Use a pooling module for each layer."
