@@ -77,10 +77,9 @@ class Call:
             return None
         if id(tensor) not in self.names:
             raise self.refuse(
-                f"has a {name} that is computed from others (weight_norm, spectral_norm, "
-                "arithmetic in forward)",
-                "Make it a parameter of the model first, for instance with "
-                "torch.nn.utils.remove_weight_norm.",
+                f"has a {name} that is no parameter of the model, or computed from others "
+                "(weight_norm, spectral_norm, arithmetic in forward)",
+                "Make it a parameter first, for instance with torch.nn.utils.remove_weight_norm.",
             )
         return self.names[id(tensor)]
 

@@ -194,7 +194,7 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "1",
         "RuntimeError",
     ),
-    "weight norm": (weight_norm, "0", "a weight that is computed"),
+    "weight norm": (weight_norm, "0", "has a weight that is no parameter"),
     "new weight norm": (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), hidden()),
         "0",
@@ -304,12 +304,12 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "computed weight": (
         custom(lambda m, x: m.lif(F.linear(x, m.fc.weight * 2))),
         "Custom",
-        "linear has a weight that is computed from others",
+        "linear has a weight that is no parameter",
     ),
     "computed bias": (
         custom(lambda m, x: m.lif(F.linear(x, m.fc.weight, -m.fc.bias))),
         "Custom",
-        "linear has a bias that is computed from others",
+        "linear has a bias that is no parameter",
     ),
     "clipped parameter": (
         custom(clipped, weight=nn.Parameter(torch.ones(6, 6))),
