@@ -13,7 +13,6 @@ from neurodeploy import reference
 from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
 from neurodeploy.errors import FileError
 from neurodeploy.network import Network
-from neurodeploy.semantics import from_metadata
 from neurodeploy.trace import Trace
 
 ROUNDING_MARGIN = 1e-5
@@ -122,15 +121,14 @@ def compare_import(
     Parameters
     ----------
     inputs: spikes or currents (samples, steps, *shape) by input, as the source got them.
-    source: its spikes, of every population that has thresholds; what no module of the source stands
-        for (a function that pools) is computed.
+    source: its spikes, of every population that has thresholds.
 
     Raises
     ------
     InputError
         A population is missing, or shapes do not fit.
     """
-    names = [p.name for p in network.populations if p.spiking and not _unseen(network, p.name)]
+    names = [population.name for population in network.populations if population.spiking]
     found = reference.simulate(network, inputs, rounded=True)
     layers = compare(source, found, names)
     ties = unexplained = 0
@@ -143,23 +141,14 @@ def compare_import(
     )
 
 
-def _unseen(network: Network, name: str) -> bool:
-    """Whether our metadata say which module each population is, and name none for this one."""
-    node = network.graph.nodes[name]
-    entries = from_metadata(node.metadata, node=name) or {}
-    framework = (from_metadata(network.graph.metadata, node="graph") or {}).get("framework")
-    return framework is not None and "module" not in entries
-
-
 def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, int]:
     """How many neurons, over all samples, part at a rounding tie, and how many elsewhere."""
     ties = unexplained = 0
     for population in network.populations:
         current = reference.currents(network, population, signals)
         response = reference.neurons(current, population, rounded=True)
-        if population.name not in signals:
-            sent = response.spikes if population.spiking else response.potential
-            signals[population.name] = sent
+        if not population.spiking:
+            signals[population.name] = response.potential
             continue
         differs = response.spikes != signals[population.name]
         first = differs.argmax(axis=1)[:, None]

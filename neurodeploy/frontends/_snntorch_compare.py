@@ -14,7 +14,8 @@ from torch import nn
 from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_observe import Observation
-from neurodeploy.frontends._snntorch_replay import Arrays, checked, replay
+from neurodeploy.frontends._snntorch_pools import Use
+from neurodeploy.frontends._snntorch_replay import Arrays, Population, checked, replay
 from neurodeploy.frontends.comparisons import with_comparisons
 from neurodeploy.frontends.nir import means
 from neurodeploy.semantics import from_metadata
@@ -28,10 +29,10 @@ STEPS = 8
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Inputs, and what the module did on them: spikes by module path."""
+    """Inputs, and what the module's populations did on them."""
 
     inputs: Arrays
-    spikes: Mapping[str, Spikes]
+    spikes: Mapping[Population, Spikes]
 
 
 def trials(
@@ -42,19 +43,19 @@ def trials(
     A forward that is made for one batch size gets that many samples, `batch`.
     """
     forward = observed.forward
-    paths = observed.populations
+    populations = observed.populations
     try:
         arrays = _random(observed, min(batch, SAMPLES))
-        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, paths))}
+        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, populations))}
     except ModelError:
         if batch <= SAMPLES:
             raise
         arrays = _random(observed, batch)
-        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, paths))}
+        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, populations))}
     if inputs is not None:
         shapes = {name: source.shape for name, source in observed.inputs.items()}
         arrays = checked(inputs, shapes, observed.dtype)
-        runs["given inputs"] = Trial(arrays, replay(module, forward, arrays, paths))
+        runs["given inputs"] = Trial(arrays, replay(module, forward, arrays, populations))
     return runs
 
 
@@ -76,10 +77,10 @@ def _random(observed: Observation, samples: int) -> Arrays:
 
 def compared(graph: nir.NIRGraph, runs: Mapping[str, Trial]) -> nir.NIRGraph:
     """The graph with what running it on the same inputs showed; it is changed in place."""
-    network, nodes = means(graph), neuron_nodes(graph)
+    network, nodes = means(graph), population_nodes(graph)
     found = {}
     for name, trial in runs.items():
-        spikes = {nodes[path]: array for path, array in trial.spikes.items() if path in nodes}
+        spikes = {nodes[key]: array for key, array in trial.spikes.items() if key in nodes}
         found[name] = compare_import(network, trial.inputs, Trace(spikes))
         logger.info("compared with the module on %s: %s", name, found[name])
         if not found[name].passed:
@@ -87,15 +88,12 @@ def compared(graph: nir.NIRGraph, runs: Mapping[str, Trial]) -> nir.NIRGraph:
     return with_comparisons(graph, found)
 
 
-def neuron_nodes(graph: nir.NIRGraph) -> dict[str, str]:
-    """Names of the neuron nodes by the path of their module."""
-    entries = {
-        name: from_metadata(node.metadata, node=name)
-        for name, node in graph.nodes.items()
-        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold))
-    }
-    return {
-        str(entry.get("module")): name
-        for name, entry in entries.items()
-        if entry and ("module" in entry or not isinstance(graph.nodes[name], nir.Threshold))
-    }
+def population_nodes(graph: nir.NIRGraph) -> dict[Population, str]:
+    """Names of the nodes of the module's populations."""
+    nodes: dict[Population, str] = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, (nir.LIF, nir.IF, nir.CubaLIF, nir.Threshold)):
+            entries = from_metadata(node.metadata, node=name) or {}
+            use = entries.get("use")
+            nodes[str(entries.get("module")), None if use is None else Use(**use)] = name
+    return nodes

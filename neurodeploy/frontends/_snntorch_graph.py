@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import nir
@@ -120,17 +121,19 @@ class Builder:
         for what, node in layer.op.nodes(layer, self.tensors):
             path = f"{layer.path}.{what}" if what else layer.path
             if isinstance(layer.op, AnyOf) and not what:
-                node.metadata = self._or_metadata(layer.op)
+                node.metadata = self._pool_metadata(layer)
             sources = [self._add(path, node, sources)]
         return sources[0]
 
-    def _or_metadata(self, op: AnyOf) -> dict[str, str]:
-        """Metadata of max pooling; without its module where that is called twice in a step."""
+    def _pool_metadata(self, layer: Layer) -> dict[str, str]:
+        """Metadata of max pooling, a population of neurons that keep nothing."""
         rule = Semantics(dt=self.model.dt, reset="none", rounding=self.model.name)
-        entries: dict[str, Any] = {"semantics": rule.to_dict(), "dtype": self.model.name}
-        if op.module in self.observed.once:
-            entries["module"] = op.module
-        return to_metadata(**entries)
+        return to_metadata(
+            semantics=rule.to_dict(),
+            dtype=self.model.name,
+            module=layer.path,
+            use=asdict(self.observed.pools[layer]),
+        )
 
     def _add(self, path: str, node: nir.NIRNode, sources: list[str]) -> str:
         name = self._name(path)

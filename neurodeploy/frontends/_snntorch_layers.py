@@ -27,7 +27,7 @@ from neurodeploy.frontends._snntorch_maps import (
     Weighted,
 )
 from neurodeploy.frontends._snntorch_values import Constant, Layer, Op, Operand, Shape, Spikes
-from neurodeploy.frontends._snntorch_windows import Window, pairs
+from neurodeploy.frontends._snntorch_windows import Window, per_axis
 
 MAX_ROW_WEIGHTS = 1 << 26
 MAX_DIAGONAL = 4096
@@ -77,10 +77,9 @@ class Call:
             return None
         if id(tensor) not in self.names:
             raise self.refuse(
-                f"has a {name} that is computed from others (weight_norm, spectral_norm, "
-                "arithmetic in forward)",
-                "Make it a parameter of the model first, for instance with "
-                "torch.nn.utils.remove_weight_norm.",
+                f"has a {name} that is no parameter of the model, or computed from others "
+                "(weight_norm, spectral_norm, arithmetic in forward)",
+                "Make it a parameter first, for instance with torch.nn.utils.remove_weight_norm.",
             )
         return self.names[id(tensor)]
 
@@ -160,22 +159,29 @@ def convolution(call: Call, *, transposed: bool = False) -> Layer:
         raise call.refuse(
             f"has padding_mode={mode!r}, and NIR pads with zeros", "Use padding_mode='zeros'."
         )
-    strides, dilations = pairs(options.stride, len(sizes)), pairs(options.dilation, len(sizes))
+    strides, dilations = (
+        per_axis(options.stride, len(sizes)),
+        per_axis(options.dilation, len(sizes)),
+    )
     spans = [dilation * (size - 1) for size, dilation in zip(sizes, dilations, strict=True)]
     if transposed:
         if any(stride != 1 for stride in strides):
             raise call.refuse(
                 f"with stride {strides} puts zeros between its inputs, which no NIR node does",
-                "Use stride 1, or an ordinary convolution on more channels.",
+                "Use stride 1, or flatten and use nn.Linear.",
             )
-        lows = [span - p for span, p in zip(spans, pairs(options.padding, len(sizes)), strict=True)]
-        more = pairs(options.output_padding, len(sizes))
+        lows = [
+            span - p for span, p in zip(spans, per_axis(options.padding, len(sizes)), strict=True)
+        ]
+        more = per_axis(options.output_padding, len(sizes))
         highs = [low + extra for low, extra in zip(lows, more, strict=True)]
     elif options.padding == "same":  # the odd one at the end (torch.nn.Conv2d's documentation)
         lows = [span // 2 for span in spans]
         highs = [span - low for span, low in zip(spans, lows, strict=True)]
     else:
-        lows = highs = list(pairs(0 if options.padding == "valid" else options.padding, len(sizes)))
+        lows = highs = list(
+            per_axis(0 if options.padding == "valid" else options.padding, len(sizes))
+        )
     windows = tuple(map(Window, sizes, strides, lows, highs, dilations))
     return call.layer(
         Convolution(
@@ -220,10 +226,10 @@ def _windows(call: Call, axes: int) -> tuple[Window, ...]:
     """The windows of a pooling; with ceil_mode the last ones reach beyond the padding."""
     call.check_axes(2 + axes)
     options = call.options
-    sizes = pairs(options.kernel_size, axes)
-    strides = pairs(options.stride or options.kernel_size, axes)
-    lows = pairs(getattr(options, "padding", 0), axes)
-    dilations = pairs(getattr(options, "dilation", 1), axes)
+    sizes = per_axis(options.kernel_size, axes)
+    strides = per_axis(options.stride or options.kernel_size, axes)
+    lows = per_axis(getattr(options, "padding", 0), axes)
+    dilations = per_axis(getattr(options, "dilation", 1), axes)
     windows = []
     for length, outputs, *geometry in zip(
         call.operand.shape[1:], call.shape[1:], sizes, strides, lows, dilations, strict=True
@@ -295,8 +301,7 @@ def maximum(call: Call, axes: int) -> Operand:
         raise call.refuse(
             "has windows that lie in the padding, whose maximum is -inf", "Use less padding."
         )
-    path = call.path if isinstance(call.options, nn.Module) else None
-    return call.layer(AnyOf(windows, path))
+    return call.layer(AnyOf(windows))
 
 
 def _is_binary(value: Operand, parts: Mapping[str, nn.Module]) -> bool:

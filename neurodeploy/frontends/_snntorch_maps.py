@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -65,10 +66,10 @@ class Norm:
         scale = 1 / np.sqrt(square)
         if self.weight is not None:
             scale = scale * self._array(self.weight, tensors)
-        shift = 0.0 if self.bias is None else _along(self._array(self.bias, tensors), bias)
-        return weight * _along(scale, weight), (bias - _along(mean, bias)) * _along(
-            scale, bias
-        ) + shift
+        bias = (bias - _along(mean, bias)) * _along(scale, bias)
+        if self.bias is not None:
+            bias = bias + _along(self._array(self.bias, tensors), bias)
+        return weight * _along(scale, weight), bias
 
     def _array(self, name: str, tensors: Tensors) -> NDArray[np.float64]:
         return float_array(tensors[name], name, self.path).astype(np.float64)
@@ -80,7 +81,7 @@ def _along(channels: Array, like: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(ABC):
     """A layer with weights and a bias.
 
     Attributes
@@ -109,11 +110,11 @@ class Weighted:
                 bias = bias + change.array
         return [("", self._node(layer, weight, bias))]
 
-    def _weights(self, layer: Layer, tensors: Tensors) -> Weights:
-        raise NotImplementedError
+    @abstractmethod
+    def _weights(self, layer: Layer, tensors: Tensors) -> Weights: ...
 
-    def _node(self, layer: Layer, weight: Array, bias: Array | None) -> nir.NIRNode:
-        raise NotImplementedError
+    @abstractmethod
+    def _node(self, layer: Layer, weight: Array, bias: Array | None) -> nir.NIRNode: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,15 +232,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Whether a window holds a spike, which is the maximum of zeros and ones.
-
-    Attributes
-    ----------
-    module: path of the module whose output it is; None for a function.
-    """
+    """Whether a window holds a spike, which is the maximum of zeros and ones."""
 
     windows: tuple[Window, ...]
-    module: str | None
 
     def nodes(self, layer: Layer, tensors: Tensors) -> Nodes:
         threshold = nir.Threshold(np.full(layer.shape, 0.5))

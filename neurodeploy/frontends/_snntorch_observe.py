@@ -12,7 +12,8 @@ from torch import nn
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_maps import Norm, Weighted
 from neurodeploy.frontends._snntorch_ops import tensors
-from neurodeploy.frontends._snntorch_replay import Forward
+from neurodeploy.frontends._snntorch_pools import Use, uses
+from neurodeploy.frontends._snntorch_replay import Forward, Population
 from neurodeploy.frontends._snntorch_run import (
     Stepper,
     device_of,
@@ -56,7 +57,7 @@ class Observation:
         `axis` is the sample's axis that is time, None where each step gets all of the sample.
     loop: whether forward holds the time loop.
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
-    once: the layers and neurons that are called once per step.
+    pools: max pooling in one step: which calls of its path it is.
     steps: how many steps were observed.
     """
 
@@ -69,7 +70,7 @@ class Observation:
     inputs: dict[str, Source]
     loop: bool
     arguments: dict[str, str]
-    once: frozenset[str]
+    pools: dict[Layer, Use]
     steps: int
 
     @property
@@ -79,10 +80,10 @@ class Observation:
         return Forward(self.loop, axes, self.arguments)
 
     @property
-    def populations(self) -> tuple[str, ...]:
-        """Paths of the modules whose output is spikes, once per step."""
-        pools = (p for p in self.once if isinstance(self.parts[p], (nn.MaxPool1d, nn.MaxPool2d)))
-        return (*self.shapes, *sorted(pools))
+    def populations(self) -> tuple[Population, ...]:
+        """What spikes in every step."""
+        pools = ((layer.path, use) for layer, use in self.pools.items())
+        return (*((path, None) for path in self.shapes), *pools)
 
 
 def observe(
@@ -149,7 +150,7 @@ def _observe(
         inputs,
         loop,
         tracer.owners,
-        frozenset(path for path, calls in tracer.calls.items() if calls == steps),
+        uses(tracer.pooled, steps),
         steps,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
+from neurodeploy.frontends._snntorch_pools import Recorder, Use
 from neurodeploy.frontends._snntorch_run import Stepper, device_of, dtype_of, guarded, preserved
 from neurodeploy.frontends._snntorch_values import Shape
 from neurodeploy.trace import Inputs, Spikes
 
 Arrays = Mapping[str, NDArray[Any]]
+Population: TypeAlias = tuple[str, "Use | None"]
+"""Path of a neuron module and None, or of max pooling and its use."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ def checked(inputs: Inputs, shapes: Mapping[str, Shape], dtype: torch.dtype) -> 
 
 
 def replay(
-    module: nn.Module, forward: Forward, inputs: Arrays, paths: Collection[str]
-) -> dict[str, Spikes]:
-    """Spikes of the modules at `paths`, uint8 [B, T, *population shape], from rest.
+    module: nn.Module, forward: Forward, inputs: Arrays, populations: Collection[Population]
+) -> dict[Population, Spikes]:
+    """Spikes of the populations, uint8 [B, T, *population shape], from rest.
 
     Parameters
     ----------
@@ -92,19 +95,23 @@ def replay(
     """
     parts, dtype, device = dict(module.named_modules()), dtype_of(module), device_of(module)
     steps = next(iter(inputs.values())).shape[1]
+    calls: dict[str, list[Spikes]] = {path: [] for path, use in populations if use is None}
     with preserved(module):
-        spikes: dict[str, list[Spikes]] = {path: [] for path in paths}
-        for path in paths:
-            parts[path].register_forward_hook(partial(_record, spikes[path]))
+        for path, spikes in calls.items():
+            parts[path].register_forward_hook(partial(_record, spikes))
         stepper = Stepper(module, forward.arguments, dtype, device)
-        with guarded(lambda: type(module).__name__, dtype):
+        recorder = Recorder(module)
+        with guarded(lambda: type(module).__name__, dtype), recorder:
             for call in _calls(inputs, forward):
                 stepper(*(torch.from_numpy(x).to(device) for x in call))
                 stepper.advance(forward.arguments)
-    for path, calls in spikes.items():
-        if len(calls) != steps:
-            raise ModelError(f"forward ran {len(calls)} steps on an input of {steps}", node=path)
-    return {path: np.stack(calls, axis=1) for path, calls in spikes.items()}
+    found = {}
+    for path, use in populations:
+        own = calls[path] if use is None else use.pick(recorder.outputs.get(path, []))
+        if len(own) != steps:
+            raise ModelError(f"forward ran {len(own)} steps on an input of {steps}", node=path)
+        found[path, use] = np.stack(own, axis=1)
+    return found
 
 
 def _calls(inputs: Arrays, forward: Forward) -> Iterator[tuple[NDArray[Any], ...]]:

@@ -7,7 +7,6 @@ known to be harmless is refused by name.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from neurodeploy.frontends._snntorch_arithmetic import (
 from neurodeploy.frontends._snntorch_casts import keeps
 from neurodeploy.frontends._snntorch_classes import NEURONS, refusal, states
 from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
+from neurodeploy.frontends._snntorch_maps import AnyOf
 from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
 from neurodeploy.frontends._snntorch_states import StateTracer
 from neurodeploy.frontends._snntorch_values import (
@@ -62,14 +62,15 @@ class Tracer(StateTracer):
 
     Attributes
     ----------
-    calls: how often each supported layer and neuron was called.
+    pooled: the value of every max pooling, in the order of the calls.
     """
 
     def __init__(
         self, module: nn.Module, samples: Mapping[str, torch.Tensor], dtype: torch.dtype
     ) -> None:
         super().__init__(module, samples, dtype)
-        self.calls: Counter[str] = Counter()
+        self.pooled: list[Layer] = []
+        self._seen: set[str] = set()
         self._names = names_of(tensors_of(module))
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
         for path, part in self.parts.items():
@@ -88,7 +89,9 @@ class Tracer(StateTracer):
         library = next(c for c in type(module).__mro__ if _is_library(c))
         if library in _OPENED:
             return
-        if not self.calls[path] and (refused := refusal(module)) is not None:
+        first_time = path not in self._seen
+        self._seen.add(path)
+        if first_time and (refused := refusal(module)) is not None:
             raise self._refuse(
                 f"{type(module).__name__} is not supported: {refused.reason}", refused.hint
             )
@@ -131,7 +134,6 @@ class Tracer(StateTracer):
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
-        self.calls[path] += 1
         if isinstance(module, NEURONS):
             self._fired(path, module, operand, output)
         else:
@@ -157,7 +159,10 @@ class Tracer(StateTracer):
             raise self._turned(name, x, output, "Nothing is left; use a larger input.")
         shape = tuple(output.shape[1:])
         call = Call(name, path, operand, shape, options, self._names, self.parts)
-        self.track(output, rule(call))
+        value = rule(call)
+        self.track(output, value)
+        if value is not operand and isinstance(value, Layer) and isinstance(value.op, AnyOf):
+            self.pooled.append(value)
 
     # Operations outside the layers
 

@@ -45,7 +45,7 @@ class Window:
         return seen
 
 
-def pairs(value: Any, rank: int) -> tuple[int, ...]:
+def per_axis(value: Any, rank: int) -> tuple[int, ...]:
     """A number for each of `rank` axes, from torch's one or several."""
     return tuple(int(n) for n in np.broadcast_to(np.asarray(value), rank))
 

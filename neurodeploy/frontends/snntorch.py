@@ -18,7 +18,7 @@ from torch import nn
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.frontends._snntorch_classes import NEURONS
-from neurodeploy.frontends._snntorch_compare import compared, neuron_nodes, trials
+from neurodeploy.frontends._snntorch_compare import compared, population_nodes, trials
 from neurodeploy.frontends._snntorch_graph import Builder
 from neurodeploy.frontends._snntorch_nodes import check_finite
 from neurodeploy.frontends._snntorch_observe import observe
@@ -142,8 +142,8 @@ def reference_spikes(
     Returns
     -------
     dict
-        For every neuron node of the graph, uint8 [B, T, *population shape], 1 where it spiked;
-        max pooling counts as neurons where it is a module that is called once per step.
+        For every population of the graph, max pooling among them, uint8 [B, T, *population
+        shape], 1 where it spiked.
 
     Raises
     ------
@@ -154,10 +154,10 @@ def reference_spikes(
         number of steps than T.
     """
     forward = (from_metadata(graph.metadata, node="graph") or {}).get("forward")
-    nodes = neuron_nodes(graph)
+    nodes = population_nodes(graph)
     parts = dict(module.named_modules())
-    known = (*NEURONS, nn.MaxPool1d, nn.MaxPool2d)
-    if not isinstance(forward, dict) or not all(type(parts.get(p)) in known for p in nodes):
+    own = (type(parts.get(path)) in NEURONS for path, use in nodes if use is None)
+    if not isinstance(forward, dict) or not all(own):
         raise ModelError(
             "the graph was not made from this module by from_snntorch", node=type(module).__name__
         )
@@ -166,4 +166,4 @@ def reference_spikes(
         name: tuple(int(n) for n in graph.nodes[name].input_type["input"]) for name in how.axes
     }
     arrays = checked(inputs, shapes, dtype_of(module))
-    return {nodes[path]: found for path, found in replay(module, how, arrays, nodes).items()}
+    return {nodes[key]: found for key, found in replay(module, how, arrays, nodes).items()}

@@ -162,7 +162,7 @@ def _check_depths(network: Network, name: str, depths: Mapping[str, int]) -> Non
     for connection in network.incoming(name):
         if connection.delay:
             raise SemanticsError(
-                f"synapses with a delay ({connection.delay} steps here), as loops need, are not "
+                f"synapses with a delay ({connection.delay} here), as loops need, are not "
                 "supported on Loihi 2 yet",
                 node=connection.name,
             )

@@ -268,6 +268,7 @@ def test_max_pooling_is_a_population() -> None:
         "semantics": Semantics(dt=1e-4, reset="none", rounding="float32").to_dict(),
         "dtype": "float32",
         "module": "layer",
+        "use": {"number": 0, "of": 1, "steps_first": False},
     }
 
 
@@ -451,12 +452,11 @@ def test_functions_are_layers(name: str) -> None:
 
 @pytest.mark.parametrize("pool", [F.max_pool2d, torch.max_pool2d])
 def test_max_pooling_as_a_function(pool: Any) -> None:
-    """A population as well, but of no module that could be watched."""
     nodes = check(lambda m, x: pool(x, 3, 2, 1), binary(BATCH, 2, 5, 5), spikes=True)
     assert list(nodes) == ["input", "first", "max_pool2d.sum", "max_pool2d", "last", "output"]
     entries = from_metadata(nodes["max_pool2d"].metadata, node="max_pool2d")
     assert entries is not None
-    assert "module" not in entries
+    assert entries["module"] == "max_pool2d"
 
 
 def in_place(m: Any, x: Any) -> Any:
@@ -547,7 +547,7 @@ class Tutorial(nn.Module):
 
 
 class Pooled(nn.Module):
-    """One pooling module for two layers, and one of pooled spikes."""
+    """One pooling module for two layers, one of pooled spikes, and a function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -558,8 +558,18 @@ class Pooled(nn.Module):
 
     def forward(self, x: Any) -> Any:
         spikes = self.pool(self.lif1(self.conv1(x)))
+        F.max_pool1d(spikes, 3)  # of no use, but a call
         spikes = self.top(self.pool(self.lif2(self.conv2(spikes))))
-        return self.lif3(self.fc(spikes).flatten(1))
+        return self.lif3(self.fc(F.max_pool1d(spikes, 1)).flatten(1))
+
+
+class LayerMajor(Pooled):
+    """All steps of one layer, then of the next."""
+
+    def forward(self, x: Any) -> Any:
+        first = [self.pool(self.lif1(self.conv1(entry))) for entry in x]
+        second = [self.pool(self.lif2(self.conv2(spikes))) for spikes in first]
+        return [self.lif3(self.fc(spikes).flatten(1)) for spikes in second]
 
 
 class Rows(nn.Module):
@@ -577,29 +587,29 @@ class Rows(nn.Module):
         return self.lif3(self.fc3(self.pool(second + first).flatten(1)))
 
 
-MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...], int, list[str]]] = {
-    "tutorial": (Tutorial, (1, 7, 7), 1, ["lif1", "lif2", "lif3", "pool"]),
-    "pooled": (Pooled, (2, 12), 0, ["lif1", "lif2", "lif3", "top"]),
-    "rows": (Rows, (3, 8), 0, ["lif1", "lif2", "lif3"]),
+# What is built, for which input, whether forward holds the loop, and the poolings.
+MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...], bool, set[str]]] = {
+    "tutorial": (Tutorial, (1, 7, 7), True, {"pool"}),
+    "pooled": (Pooled, (2, 12), False, {"pool", "pool_2", "top", "max_pool1d"}),
+    "layer-major": (LayerMajor, (2, 12), True, {"pool", "pool_2"}),
+    "rows": (Rows, (3, 8), False, set()),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_spike_by_spike(name: str) -> None:
     """snnTorch, and the graph from a file run by the reference in float32: no difference."""
-    build, shape, loop, watched = MODELS[name]
+    build, shape, loop, pools = MODELS[name]
     model, steps = exact(build()), 30
     inputs = (binary(8, steps, *shape) + binary(8, steps, *shape)).numpy()
     sample = torch.from_numpy(inputs[:BATCH, 0])
     graph = from_snntorch(model, torch.stack([sample] * steps) if loop else sample)
     expected = reference_spikes(model, inputs, graph)
-    assert sorted(expected) == watched
     network = api.load(again(graph))
+    assert (
+        set(expected) == {p.name for p in network.populations} == pools | {"lif1", "lif2", "lif3"}
+    )
     found = simulate(network, inputs, rounded=True)
-    for population in network.populations:
-        spikes = found.spikes[population.name]
-        assert 0.02 < spikes.mean() < 0.98, population.name
-        if population.name in expected:
-            np.testing.assert_array_equal(
-                spikes, expected[population.name], err_msg=population.name
-            )
+    for population, spikes in expected.items():
+        assert 0.02 < spikes.mean() < 0.98, population
+        np.testing.assert_array_equal(found.spikes[population], spikes, err_msg=population)

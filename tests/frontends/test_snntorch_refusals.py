@@ -203,7 +203,7 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "1.weight",
         "is torch.float16",
     ),
-    "weight norm": (weight_norm, "0", "a weight that is computed"),
+    "weight norm": (weight_norm, "0", "has a weight that is no parameter"),
     "new weight norm": (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), hidden()),
         "0",
@@ -313,12 +313,12 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "computed weight": (
         custom(lambda m, x: m.lif(F.linear(x, m.fc.weight * 2))),
         "Custom",
-        "linear has a weight that is computed from others",
+        "linear has a weight that is no parameter",
     ),
     "computed bias": (
         custom(lambda m, x: m.lif(F.linear(x, m.fc.weight, -m.fc.bias))),
         "Custom",
-        "linear has a bias that is computed from others",
+        "linear has a bias that is no parameter",
     ),
     "clipped parameter": (
         custom(clipped, weight=nn.Parameter(torch.ones(6, 6))),
@@ -489,3 +489,21 @@ def test_a_linear_layer_of_many_rows_is_refused() -> None:
         from_snntorch(nn.Sequential(nn.Linear(64, 64), hidden()), torch.zeros(1, 17000, 64))
     assert caught.value.node == "0"
     assert caught.value.hint == "Use nn.Conv1d(64, 64, 1) on (batch, features, rows)."
+
+
+def test_poolings_in_changing_order_are_refused() -> None:
+    """The calls of a shared pooling are told apart by their order."""
+
+    def forward(m: Any, x: Any) -> Any:
+        out = []
+        for step, entry in enumerate(x.unbind(1)):
+            order = (m.lif, m.lif2)[:: -1 if step else 1]
+            pooled = {neurons: m.pool(neurons(entry)) for neurons in order}
+            out.append(m.last(pooled[m.lif] - pooled[m.lif2]))
+        return out
+
+    model = Custom(forward, pool=nn.MaxPool1d(2), last=hidden())
+    with pytest.raises(ModelError, match="in another order") as caught:
+        from_snntorch(model, torch.rand(BATCH, 3, 2, 6))
+    assert caught.value.node == "pool"
+    assert caught.value.hint == "Use a pooling module for each layer."
