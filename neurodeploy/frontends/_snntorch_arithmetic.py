@@ -31,7 +31,7 @@ def constant(number: object, value: Operand, dtype: torch.dtype) -> Constant:
     ModelError
         It differs between the samples of a batch, is not finite, or no number at all.
     """
-    tensor = torch.as_tensor(number).detach().cpu()
+    tensor = torch.as_tensor(number, dtype=dtype).detach().cpu()
     axes = len(value.shape)
     if tensor.dim() > axes:
         if tensor.dim() > axes + 1 or bool((tensor != tensor[:1]).any()):
@@ -41,7 +41,7 @@ def constant(number: object, value: Operand, dtype: torch.dtype) -> Constant:
                 hint="Give it the shape of one sample.",
             )
         tensor = tensor[0]
-    array = tensor.to(dtype).numpy()
+    array = tensor.numpy()
     if not np.all(np.isfinite(array)):
         raise ModelError("a constant is not finite", hint="Use finite constants.")
     return Constant.of(array)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import snntorch as snn
 from torch import nn
+
+from neurodeploy.semantics import Reset
 
 # The state tensors of a class in the order in which its forward takes them after the input.
 STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
@@ -15,11 +18,21 @@ STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
     snn.Lapicque: ("mem",),
     snn.RLeaky: ("spk", "mem"),
     snn.RSynaptic: ("spk", "syn", "mem"),
+    snn.Alpha: ("syn_exc", "syn_inh", "mem"),
 }
 NEURONS = tuple(STATES)
 WITH_CURRENT = (snn.Synaptic, snn.RSynaptic)
 RECURRENT = (snn.RLeaky, snn.RSynaptic)
-TERMS = {"mem": "membrane potential", "syn": "synaptic current", "spk": "last output"}
+TERMS = {
+    "mem": "membrane potential",
+    "syn": "synaptic current",
+    "syn_exc": "excitatory current",
+    "syn_inh": "inhibitory current",
+    "spk": "last output",
+}
+
+
+_RESETS: Mapping[str, Reset] = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 
 
 @dataclass(frozen=True)
@@ -33,10 +46,6 @@ class Refusal:
 _PARALLEL = "Train with snn.Leaky, which computes step by step, or copy the weights to one."
 
 _REFUSED: Mapping[str, Refusal] = {
-    "Alpha": Refusal(
-        "its membrane potential is a difference of two currents, which no NIR neuron has",
-        "Use snn.Synaptic, whose response to a spike also rises before it decays.",
-    ),
     "SLSTM": Refusal(
         "the gates of an LSTM multiply states, which no NIR node does", "Use snn.RSynaptic."
     ),
@@ -70,10 +79,29 @@ _DELAYED_ONLY = Refusal(
 )
 
 
+_RESETTING_ALPHA = Refusal(
+    "its reset changes two currents after they took the input of the step, which no NIR node does",
+    'Use reset_mechanism="none", or snn.Synaptic, whose response to a spike also rises before it '
+    "decays.",
+)
+
+
+def reset_of(module: Any) -> Reset | None:
+    """The reset that a neuron computes, by its bound update function; None where that is foreign.
+
+    `reset_mechanism` and a loaded state_dict do not change the update of an existing module.
+    """
+    update = module.state_function
+    own = getattr(update, "__self__", None) is module
+    return _RESETS.get(getattr(update, "__name__", "")) if own else None
+
+
 def refusal(module: nn.Module) -> Refusal | None:
     """Why a neuron of snnTorch is refused; None where nothing is known against it."""
     if isinstance(module, snn.RSynaptic) and not module.reset_delay:
         return _DELAYED_ONLY
+    if isinstance(module, snn.Alpha) and reset_of(module) not in (None, "none"):
+        return _RESETTING_ALPHA
     own = type(module).__module__.split(".")[0] == "snntorch"
     return _REFUSED.get(type(module).__name__) if own else None
 

@@ -10,6 +10,7 @@ import numpy as np
 import snntorch as snn
 
 from neurodeploy.errors import ModelError
+from neurodeploy.frontends._snntorch_alpha import ALPHA_ORDER, alpha_filters
 from neurodeploy.frontends._snntorch_classes import RECURRENT
 from neurodeploy.frontends._snntorch_maps import AnyOf
 from neurodeploy.frontends._snntorch_neurons import (
@@ -156,7 +157,10 @@ class Builder:
                 )
             entries["readout"] = "membrane"
         node.metadata = to_metadata(**entries)
-        name = self._add(path, node, self._sources(self.observed.currents[path]))
+        sources = self._sources(self.observed.currents[path])
+        if isinstance(module, snn.Alpha):
+            sources = self._filtered(path, shape, sources, meaning)
+        name = self._add(path, node, sources)
         self.neurons[path] = self.spikes[path] = name
         factor = graded_factor(module, shape, self.model.dtype, path)
         if factor is not None:
@@ -166,6 +170,21 @@ class Builder:
             weights = recurrent_node(module.recurrent, shape, feedback, path, self.tensors)
             loop = self._add(f"{name}.recurrent", weights, [self.spikes[path]])
             self.edges.add((loop, name))
+
+    def _filtered(
+        self, path: str, shape: Shape, sources: list[str], meaning: Semantics
+    ) -> list[str]:
+        """Add what leads to the Threshold of an Alpha; the last of it."""
+        filters = alpha_filters(self.observed.parts[path], shape, self.model, path)
+        stem = self._name(path)
+        names: dict[str, str] = {}
+        for what, follows in ALPHA_ORDER.items():
+            node = filters[what]
+            if isinstance(node, (nir.LI, nir.I)):
+                node.metadata = to_metadata(semantics=meaning.to_dict(), dtype=self.model.name)
+            before = [names[other] for other in follows] or sources
+            names[what] = self._add(f"{stem}.{what}", node, before)
+        return [names[what]]
 
     def _output(self, value: Operand | State) -> None:
         """An Output that reads a node, or the sum of several."""

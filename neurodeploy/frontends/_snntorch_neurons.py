@@ -20,7 +20,7 @@ from snntorch._neurons import rleaky, rsynaptic
 from torch import nn
 
 from neurodeploy.errors import ModelError
-from neurodeploy.frontends._snntorch_classes import WITH_CURRENT
+from neurodeploy.frontends._snntorch_classes import WITH_CURRENT, reset_of
 from neurodeploy.frontends._snntorch_layers import Call, convolution, linear, names_of
 from neurodeploy.frontends._snntorch_maps import Tensors
 from neurodeploy.frontends._snntorch_nodes import neuron_array
@@ -29,7 +29,6 @@ from neurodeploy.semantics import Reset, ResetTiming, Semantics
 
 Array = NDArray[np.float64]
 
-_RESETS: dict[str, Reset] = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 _STORED_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 
 
@@ -49,13 +48,17 @@ class Arithmetic:
 def neuron_node(module: Any, shape: Shape, model: Arithmetic, path: str) -> nir.NIRNode:
     """The NIR neuron of an snnTorch neuron, parameters in float64 and of the population's shape.
 
+    Of an Alpha it is the Threshold at the end; for what leads there see `_snntorch_alpha`.
+
     Raises
     ------
     ModelError
         An option or a parameter has no exact form in NIR.
     """
     _check_plain(module, path)
-    threshold = _threshold(module, shape, model, path)
+    threshold = _thresholds(module, shape, model, path)
+    if isinstance(module, snn.Alpha):
+        return nir.Threshold(threshold)
     if isinstance(module, snn.Lapicque):
         return _lapicque(module, threshold, model, path)
     beta = np.clip(neuron_array(module.beta, "beta", shape, model.dtype, path), 0, 1)
@@ -65,7 +68,7 @@ def neuron_node(module: Any, shape: Shape, model: Arithmetic, path: str) -> nir.
     return _leaky(beta, threshold, model, path)
 
 
-def _threshold(module: Any, shape: Shape, model: Arithmetic, path: str) -> Array:
+def _thresholds(module: Any, shape: Shape, model: Arithmetic, path: str) -> Array:
     """Thresholds of the population.
 
     A reset by subtraction takes away the threshold times a float32 spike.  Where the threshold is
@@ -101,7 +104,7 @@ def _leaky(beta: Array, threshold: Array, model: Arithmetic, path: str) -> nir.N
     zeros = np.zeros_like(beta)
     if np.all(beta == 1):
         return nir.IF(r=np.full_like(beta, 1 / model.dt), v_threshold=threshold, v_reset=zeros)
-    tau = _time_constant(beta, "beta", model, path)
+    tau = time_constant(beta, "beta", model, path)
     return nir.LIF(
         tau=tau, r=tau / model.dt, v_leak=zeros, v_threshold=threshold, v_reset=zeros.copy()
     )
@@ -112,8 +115,8 @@ def _cuba(alpha: Array, beta: Array, threshold: Array, model: Arithmetic, path: 
 
     :math:`w_{in} = \tau_{syn} / dt` and :math:`r = \tau_{mem} / dt` make both gains one.
     """
-    tau_syn = _time_constant(alpha, "alpha", model, path)
-    tau_mem = _time_constant(beta, "beta", model, path)
+    tau_syn = time_constant(alpha, "alpha", model, path)
+    tau_mem = time_constant(beta, "beta", model, path)
     return nir.CubaLIF(
         tau_syn=tau_syn,
         tau_mem=tau_mem,
@@ -151,7 +154,7 @@ def _lapicque(module: Any, threshold: Array, model: Arithmetic, path: str) -> ni
             node=path,
             hint="Choose R C of at least time_step, and not above 1e7 times it.",
         )
-    tau = _time_constant(decay, "1 - time_step / (R C)", model, path)
+    tau = time_constant(decay, "1 - time_step / (R C)", model, path)
     gain = factor * neuron_array(rate, "R or C", shape, model.dtype, path) * model.dt
     zeros = np.zeros(shape)
     return nir.LIF(
@@ -172,7 +175,7 @@ def _time_step(module: Any, model: Arithmetic, path: str) -> float:
     return float(module.time_step.to(model.dtype))
 
 
-def _time_constant(decay: Array, name: str, model: Arithmetic, path: str) -> Array:
+def time_constant(decay: Array, name: str, model: Arithmetic, path: str) -> Array:
     r""":math:`\tau = dt / (1 - \beta)` of a decay in [0, 1].
 
     That a float32 decay comes back bit for bit is checked (below 1e-8 it may not).  Of a float64
@@ -255,7 +258,7 @@ def semantics(module: Any, model: Arithmetic, path: str) -> Semantics:
     reset = _reset(module, path)
     timing: ResetTiming = "immediate"
     lapicque = isinstance(module, snn.Lapicque)
-    if not lapicque and not module.reset_delay:
+    if not getattr(module, "reset_delay", True):
         stored = _STORED_RESETS[int(module.reset_mechanism_val)]
         if stored != reset:
             raise ModelError(
@@ -278,12 +281,10 @@ def semantics(module: Any, model: Arithmetic, path: str) -> Semantics:
 
 
 def _reset(module: Any, path: str) -> Reset:
-    update = module.state_function
-    owner: Any = getattr(update, "__self__", None)
-    name = getattr(update, "__name__", "")
-    if name not in _RESETS or owner is not module:
+    reset = reset_of(module)
+    if reset is None:
         raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
-    return _RESETS[name]
+    return reset
 
 
 def _check_plain(module: Any, path: str) -> None:

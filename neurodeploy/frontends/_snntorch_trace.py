@@ -47,7 +47,7 @@ _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """All parameters, and what else supported layers and neurons compute with, by name."""
-    tensors = dict(module.named_parameters(remove_duplicate=False))
+    tensors: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for path, part in module.named_modules():
         if type(part) in LEAVES:
             stored = part.state_dict(prefix=f"{path}." if path else "", keep_vars=True)
@@ -149,6 +149,8 @@ class Tracer(StateTracer):
             raise self._refuse(f"{name} returns a {type(output).__name__}", "Return one tensor.")
         if output.shape[:1] != x.shape[:1]:
             raise self._turned(name, x, output, "Leave the batch, the first axis, as it is.")
+        if not output.numel():
+            raise self._turned(name, x, output, "Nothing is left; use a larger input.")
         shape = tuple(output.shape[1:])
         call = Call(name, path, operand, shape, options, self._names, self.parts)
         self.track(output, rule(call))
@@ -244,7 +246,8 @@ class Tracer(StateTracer):
         )
         if shared or isinstance(self.value(target), (Source, type(None))):
             raise self._refuse(
-                "a tensor that is used elsewhere is changed in place", "Write a = a + b."
+                "a tensor is changed in place that is the sample, a constant, or used elsewhere",
+                "Write a = a + b.",
             )
 
     def _stored(self, op: str, target: torch.Tensor, entry: Any) -> Record:

@@ -40,8 +40,9 @@ def from_snntorch(
     Both run on random spikes, and on `inputs`; what was found is part of the graph's metadata, see
     `comparisons`.
 
-    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`, time loops
-    in `forward`, and these layers, as modules or as functions of `torch.nn.functional`:
+    Supported are the neurons `Leaky`, `Synaptic`, `Lapicque`, `RLeaky`, `RSynaptic` and, without
+    reset, `Alpha`, time loops in `forward`, and these layers, as modules or as functions of
+    `torch.nn.functional`:
 
     - `Linear` (also of rows: one matrix per row), `Conv1d/2d` with all options but `padding_mode`,
       `ConvTranspose1d/2d` of stride 1 (as a convolution);

@@ -102,6 +102,11 @@ READ: dict[str, tuple[Callable[..., Any], dict[str, Any], list[str]]] = {
         {"graded_spikes_factor": 0.25},
         ["lif2.graded"],
     ),
+    "spikes times a factor": (
+        lambda m, x: m.lif2(m.fc2(m.lif1(m.fc1(x)))).double() * 0.1,
+        {},
+        ["scale"],
+    ),
     "membrane": (membrane, {"output": True, "reset_mechanism": "none"}, ["lif2"]),
     "membrane that resets": (membrane, {"output": True}, ["lif2"]),
 }

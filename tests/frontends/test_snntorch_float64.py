@@ -59,6 +59,11 @@ def agree(net: Any, inputs: Any) -> None:
         assert 10 < spikes.sum() < spikes.size - 10, name
 
 
+def precise(size: int = SIZE) -> Any:
+    """Parameters that float32 cannot hold."""
+    return torch.rand(size, dtype=torch.float64) * 0.9 + 0.05
+
+
 class Casting(nn.Module):
     """Casts in forward, in all the ways that torch has."""
 
@@ -67,11 +72,12 @@ class Casting(nn.Module):
         self.fc1, self.lif1 = nn.Linear(6, SIZE), hidden(torch.rand(SIZE))
         self.fc2, self.lif2 = nn.Linear(SIZE, SIZE), hidden(0.8, threshold=0.3)
         self.fc3, self.lif3 = nn.Linear(SIZE, SIZE), hidden(0.7, threshold=0.2)
+        self.gain = nn.Parameter(precise())
 
     def forward(self, x: Any) -> Any:
         first = self.lif1(self.fc1(x.float().double()))
-        current = self.fc2(first.to(torch.float64)) + first
-        second = self.lif2(current)
+        current = first + 0.1 * self.fc2(first.to(torch.float64))
+        second = self.lif2(current + first * self.gain)
         return self.lif3(self.fc3((first + second).type_as(self.fc3.weight)))
 
 
@@ -92,11 +98,6 @@ def with_weights(neuron: Any) -> Any:
     net = nn.Sequential(nn.Linear(6, SIZE), neuron)
     net[0].weight.data.mul_(2)
     return hooked(net)
-
-
-def precise(size: int = SIZE) -> Any:
-    """Parameters that float32 cannot hold."""
-    return torch.rand(size, dtype=torch.float64) * 0.9 + 0.05
 
 
 MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {

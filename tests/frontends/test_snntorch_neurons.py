@@ -475,6 +475,14 @@ def swapped(weights: Any) -> Any:
     return net
 
 
+def changed_alpha(*, inhibition: bool = False, **decays: float) -> Any:
+    neuron = snn.Alpha(0.9, 0.8, reset_mechanism="none", init_hidden=True)
+    neuron.inhibition = inhibition
+    for name, value in decays.items():
+        getattr(neuron, name).fill_(value)
+    return Hidden(nn.Linear(6, SIZE), neuron)
+
+
 class OtherSpikes(Hidden):
     """The recurrent input is another neuron's output."""
 
@@ -501,7 +509,19 @@ class CurrentAsInput(Hidden):
 ONE = torch.tensor([0.5] * (SIZE - 1) + [1.0])
 
 REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "Alpha": (alone(lambda: snn.Alpha(0.9, 0.8, init_hidden=True)), "lif", "difference of two"),
+    "Alpha zero": (
+        alone(lambda: snn.Alpha(0.9, 0.8, init_hidden=True)),
+        "lif",
+        "its reset changes two currents",
+    ),
+    "Alpha subtract": (
+        alone(lambda: snn.Alpha(0.9, 0.8, reset_mechanism="subtract", init_hidden=True)),
+        "lif",
+        "its reset changes two currents",
+    ),
+    "Alpha with equal decays": (lambda: changed_alpha(alpha=0.8), "lif", "not finite for 8 of 8"),
+    "Alpha without decay": (lambda: changed_alpha(beta=0.0, alpha=0.0), "lif", "not finite"),
+    "Alpha with inhibition": (lambda: changed_alpha(inhibition=True), "lif", "inhibition=True"),
     "SLSTM": (alone(lambda: snn.SLSTM(SIZE, SIZE, init_hidden=True)), "lif", "gates of an LSTM"),
     "SConv2dLSTM": (
         alone(lambda: snn.SConv2dLSTM(1, 1, 3, init_hidden=True)),

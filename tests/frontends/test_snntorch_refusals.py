@@ -70,7 +70,7 @@ class Custom(nn.Module):
         self.fc, self.a, self.b = nn.Linear(6, 6), snn.Leaky(0.9), snn.Leaky(0.8)
         self.lif, self.lif2 = hidden(), hidden(0.8)
         for name, part in parts.items():
-            self.add_module(name, part)
+            setattr(self, name, part)
 
     def forward(self, x: Any) -> Any:
         return self.function(self, x)
@@ -145,6 +145,15 @@ def clipping(m: Any, x: Any) -> Any:
     return m.lif(m.fc(x))
 
 
+def clipped(m: Any, x: Any) -> Any:
+    m.weight.data.clamp_(-0.1, 0.1)
+    return m.lif(F.linear(x, m.weight))
+
+
+def norm_through_time(m: Any, x: Any) -> Any:
+    return [m.lif(norm(m.fc(entry))) for norm, entry in zip(m.norms, x.unbind(1), strict=True)]
+
+
 def adapting(m: Any, x: Any) -> Any:
     m.lif.threshold = m.lif.threshold * 1.1
     return m.lif(m.fc(x))
@@ -171,14 +180,18 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "subclass": (lambda: nn.Sequential(MyLinear(6, 4), hidden()), "0", "a subclass of Linear"),
     "no neuron": (lambda: after_linear(), "Sequential", "calls no snnTorch neuron"),
     "tuple": (lambda: after_linear(snn.Leaky(0.9), nn.Linear(4, 2)), "2", "gets a tuple"),
-    "norm first": (lambda: nn.Sequential(nn.BatchNorm1d(6), hidden()), "0", "does not follow"),
-    "norm last": (lambda: after_linear(hidden(), nn.BatchNorm1d(4)), "2", "does not follow"),
     "norm of batches": (
         lambda: after_linear(nn.BatchNorm1d(4, track_running_stats=False), hidden()),
         "1",
         "track_running_stats",
     ),
-    "flatten all": (lambda: after_linear(nn.Flatten(0), hidden()), "1", "nn.Flatten turns"),
+    "norm of many features": (
+        lambda: nn.Sequential(nn.Linear(6, 4097), hidden(), nn.BatchNorm1d(4097), hidden()),
+        "2",
+        "at most 4096 features",
+    ),
+    "layer norm": (lambda: after_linear(nn.LayerNorm(4), hidden()), "1", "LayerNorm is not"),
+    "flatten all": (lambda: after_linear(nn.Flatten(0), hidden()), "1", "Flatten turns"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(4), hidden()), "0.weight", "not initialised"),
     "mixture": (
         lambda: nn.Sequential(hidden(), nn.Linear(6, 4).double(), nn.Linear(4, 4)),
@@ -190,7 +203,7 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "1.weight",
         "is torch.float16",
     ),
-    "weight norm": (weight_norm, "0", "its weight is computed"),
+    "weight norm": (weight_norm, "0", "a weight that is computed"),
     "new weight norm": (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), hidden()),
         "0",
@@ -225,18 +238,71 @@ NEURONS: dict[str, tuple[Callable[[], Any], str, str]] = {
 }
 
 IMAGES: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "max pool": (lambda: image(nn.MaxPool2d(2)), "0", "MaxPool2d is not supported"),
     "circular": (lambda: image(nn.Conv2d(2, 2, 3, 1, 1, padding_mode="circular")), "0", "circular"),
-    "ceil_mode": (lambda: image(nn.AvgPool2d(3, ceil_mode=True)), "0", "ceil_mode"),
-    "pad": (
-        lambda: image(nn.AvgPool2d(3, 3, 1, count_include_pad=False)),
+    "transposed with stride": (
+        lambda: image(nn.ConvTranspose2d(2, 2, 3, stride=2)),
         "0",
-        "count_include_pad",
+        "puts zeros between its inputs",
     ),
-    "divisor": (lambda: image(nn.AvgPool2d(2, divisor_override=3)), "0", "divisor_override=3"),
-    "rows": (lambda: image(nn.Linear(4, 4)), "0", "expected 2 axes"),
-    "norm of rows": (lambda: image(nn.BatchNorm2d(2)), "0", "does not follow"),
-    "partial flatten": (lambda: image(nn.Flatten(2)), "0", "nn.Flatten turns"),
+    "nothing left": (
+        lambda: image(nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(2, 2, 1, padding=8))),
+        "0.1",
+        "turns torch.float32 (3, 2, 16) into torch.float32 (3, 2, 0)",
+    ),
+    "max of the input": (lambda: image(nn.MaxPool2d(2)), "0", "maximum of currents"),
+    "max of currents": (
+        lambda: nn.Sequential(nn.Conv2d(2, 2, 1), nn.MaxPool2d(2), hidden()),
+        "1",
+        "maximum of currents",
+    ),
+    "max of averages": (
+        lambda: nn.Sequential(hidden(), nn.AvgPool2d(2), nn.MaxPool2d(2), hidden()),
+        "2",
+        "maximum of currents",
+    ),
+    "max of graded spikes": (
+        lambda: nn.Sequential(hidden(graded_spikes_factor=0.5), nn.MaxPool2d(2), hidden()),
+        "1",
+        "maximum of currents",
+    ),
+    "max of a sum": (
+        custom(lambda m, x: m.lif2(F.max_pool2d(m.lif(x) + x, 2))),
+        "Custom",
+        "maximum of currents",
+    ),
+    "max with indices": (
+        lambda: nn.Sequential(hidden(), nn.MaxPool2d(2, return_indices=True), nn.Identity()),
+        "1",
+        "MaxPool2d returns a tuple",
+    ),
+    "function with indices": (
+        custom(lambda m, x: m.lif2(F.max_pool2d(m.lif(x), 2, return_indices=True)[0])),
+        "Custom",
+        "max_pool2d_with_indices acts",
+    ),
+    "max of padding": (
+        lambda: nn.Sequential(nn.Conv2d(2, 2, 4), hidden(), nn.MaxPool2d(2, 1, 1, 2), hidden()),
+        "2",
+        "maximum is -inf",
+    ),
+    "adaptive": (lambda: image(nn.AdaptiveAvgPool2d(3)), "0", "windows of different sizes"),
+    "norm_type": (lambda: image(nn.LPPool2d(2, 2)), "0", "norm_type=2"),
+    "series without channels": (
+        lambda: nn.Sequential(nn.Flatten(), nn.AvgPool1d(2), hidden()),
+        "1",
+        "gets a tensor of 2 axes, expected 3 axes",
+    ),
+    "shift within a channel": (
+        custom(lambda m, x: m.lif(m.conv(x) + torch.arange(4.0)), conv=nn.Conv2d(2, 2, 1)),
+        "Custom",
+        "differs within a channel",
+    ),
+    "unsqueezed": (custom(lambda m, x: m.lif(m.lif2(x).unsqueeze(2))), "Custom", "unsqueeze turns"),
+    "unflattened": (
+        lambda: nn.Sequential(hidden(), nn.Flatten(), nn.Unflatten(1, (2, 16)), hidden()),
+        "2",
+        "Unflatten is not supported",
+    ),
     "transposed": (custom(lambda m, x: m.lif(m.lif2(x).transpose(2, 3))), "Custom", "transpose"),
     "merged": (custom(lambda m, x: m.lif(m.lif2(x).view(-1, 4))), "Custom", "view turns"),
     "cropped": (custom(lambda m, x: m.lif(x[..., :2])), "lif", "partial view"),
@@ -244,17 +310,83 @@ IMAGES: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "relu": (custom(lambda m, x: m.lif(F.relu(m.fc(x)))), "Custom", "relu acts"),
-    "linear": (custom(lambda m, x: m.lif(F.linear(x, m.fc.weight))), "Custom", "linear acts"),
-    "times": (custom(lambda m, x: m.lif(m.fc(x) * 2)), "Custom", "mul acts"),
+    "computed weight": (
+        custom(lambda m, x: m.lif(F.linear(x, m.fc.weight * 2))),
+        "Custom",
+        "linear has a weight that is computed from others",
+    ),
+    "computed bias": (
+        custom(lambda m, x: m.lif(F.linear(x, m.fc.weight, -m.fc.bias))),
+        "Custom",
+        "linear has a bias that is computed from others",
+    ),
+    "clipped parameter": (
+        custom(clipped, weight=nn.Parameter(torch.ones(6, 6))),
+        "weight",
+        "is changed by forward",
+    ),
+    "other arguments": (
+        custom(lambda m, x: m.lif(torch.dropout(x, p=0.5, train=False))),
+        "Custom",
+        "expected input, p, training, inplace",
+    ),
+    "dropout": (custom(lambda m, x: m.lif(F.dropout(x))), "Custom", "drops values at random"),
+    "norm of batches": (
+        custom(lambda m, x: m.lif(F.batch_norm(x, *torch.ones(2, 6), training=True))),
+        "Custom",
+        "normalises with the statistics of each batch",
+    ),
+    "one axis": (
+        custom(lambda m, x: [m.lif(m.fc(x[k])) for k in range(3)]),
+        "fc",
+        "gets a tensor of 1 axis",
+    ),
     "nested": (
-        custom(lambda m, x: m.part(x), part=Custom(lambda m, x: m.lif(-m.fc(x)))),
+        custom(lambda m, x: m.part(x), part=Custom(lambda m, x: m.lif(abs(m.fc(x))))),
         "part",
-        "neg acts",
+        "abs acts",
+    ),
+    "product": (custom(lambda m, x: m.lif(m.fc(x) * x)), "Custom", "are multiplied"),
+    "quotient": (custom(lambda m, x: m.lif(m.fc(x) / x)), "Custom", "divided by one that depends"),
+    "reciprocal": (custom(lambda m, x: m.lif(1 / x)), "Custom", "a constant is divided by"),
+    "over zero": (custom(lambda m, x: m.lif(x / 0)), "Custom", "divided by zero"),
+    "rounded": (
+        custom(lambda m, x: m.lif(torch.div(x, 2, rounding_mode="floor"))),
+        "Custom",
+        "div with more than its operands",
+    ),
+    "infinite": (custom(lambda m, x: m.lif(x * np.inf)), "Custom", "not finite"),
+    "gain per sample": (
+        custom(lambda m, x: m.lif(x * torch.arange(3.0)[:, None])),
+        "Custom",
+        "differs between samples",
+    ),
+    "double gain": (
+        custom(lambda m, x: m.lif(x * torch.ones(6).double())),
+        "lif",
+        "its membrane potential is torch.float64, its model torch.float32",
+    ),
+    "widening gain": (
+        custom(lambda m, x: m.lif(m.one(x) * torch.ones(6)), one=nn.Linear(6, 1)),
+        "Custom",
+        "mul turns torch.float32 (3, 1) into torch.float32 (3, 6)",
+    ),
+    "noise": (custom(lambda m, x: m.lif(m.fc(x) + torch.randn(6))), "Custom", "drawn at random"),
+    "noise like": (custom(lambda m, x: m.lif(torch.rand_like(x) * x)), "Custom", "at random"),
+    "own noise": (
+        custom(lambda m, x: m.lif(m.fc(x) + torch.zeros(6).normal_())),
+        "Custom",
+        "drawn at random",
+    ),
+    "constant changed": (
+        custom(lambda m, x: m.lif(torch.zeros(BATCH, 6).add_(m.fc(x)))),
+        "Custom",
+        "in place",
     ),
     "raises": (custom(lambda m, x: m.lif(m.fc(x.view(99)))), "Custom", "RuntimeError"),
     "training": (custom(lambda m, x: m.lif(m.d.train()(x)), d=nn.Dropout()), "d", "training mode"),
-    "plus one": (custom(lambda m, x: m.lif(m.fc(x) + 1)), "Custom", "a constant"),
-    "doubled": (custom(lambda m, x: m.lif(x + x)), "Custom", "added to itself"),
+    "plus one": (custom(lambda m, x: m.lif(x + 1)), "Custom", "a constant"),
+    "minus one": (custom(lambda m, x: m.lif(m.fc(x) * 2 - 1)), "Custom", "a constant"),
     "alpha": (custom(lambda m, x: m.lif(torch.add(m.fc(x), x, alpha=2))), "Custom", "operands"),
     "broadcast": (
         custom(lambda m, x: m.lif(m.fc(x) + m.one(x)), one=nn.Linear(6, 1)),
@@ -293,7 +425,11 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "restarting": (custom(restarting), "lif", "set to zero between two steps"),
     "restarting too": (custom(restarting_argument), "a", "set to zero between two steps"),
     "other state": (custom(lambda m, x: m.b(*m.a(m.fc(x)))), "b", "neither zero"),
-    "scaled state": (custom(lambda m, x: m.a(x, m.a(x)[1] * 0.5)), "Custom", "mul acts"),
+    "scaled state": (
+        custom(lambda m, x: m.a(x, m.a(x)[1] * 0.5)),
+        "Custom",
+        "a membrane potential",
+    ),
     "first state": (custom(lambda m, x: m.a(x, torch.ones_like(x))), "a", "neither zero"),
 }
 
@@ -302,6 +438,11 @@ TIMES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "one entry": (custom(lambda m, x: m.lif(x[:, 0])), "Custom", "along axis 1"),
     "whole and part": (custom(lambda m, x: [m.lif(x), m.lif2(x[:, 0])]), "Custom", "and others"),
     "every other": (custom(lambda m, x: [m.lif(x[:, k]) for k in (0, 2, 4)]), "lif", "another way"),
+    "norm through time": (
+        custom(norm_through_time, norms=snn.BatchNormTT1d(6, 5)),
+        "norms.1",
+        "change with the time step",
+    ),
     "slice": (custom(lambda m, x: m.lif(x[:, 1:3])), "lif", "partial view"),
 }
 
@@ -335,3 +476,11 @@ def test_refused_with_module_reason_and_way_out(
     for name, value in module.state_dict().items():
         assert nn.parameter.is_lazy(value) or value.equal(state[name]) or value.isnan().any()
     assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_a_linear_layer_of_many_rows_is_refused() -> None:
+    """Its matrices would take more memory than the model."""
+    with pytest.raises(ModelError, match="17000 rows") as caught:
+        from_snntorch(nn.Sequential(nn.Linear(64, 64), hidden()), torch.zeros(1, 17000, 64))
+    assert caught.value.node == "0"
+    assert caught.value.hint == "Use nn.Conv1d(64, 64, 1) on (batch, features, rows)."
