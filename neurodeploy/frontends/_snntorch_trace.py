@@ -36,6 +36,7 @@ from neurodeploy.frontends._snntorch_values import (
     Source,
     Spikes,
     State,
+    StateArgument,
     Sum,
     Value,
     flat,
@@ -169,6 +170,9 @@ class Tracer(StateTracer):
             return self._drawn(op, func(*args, **kwargs))
         if not tracked:
             return func(*args, **kwargs)
+        for value in map(self.value, tracked):
+            if isinstance(value, StateArgument) and op not in ops.COPIES:
+                raise self._no_state(value)
         if op not in ops.KNOWN:
             raise self._refuse(f"{op} acts on a value that depends on the input", ops.hint(op))
         if op not in ops.JOINS and (len(tracked) > 1 or tracked[0] is not _first(args, kwargs)):
