@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import snntorch as snn
+import torch
 from torch import nn
 
 from neurodeploy.semantics import Reset
@@ -44,25 +45,20 @@ class Refusal:
 
 
 _PARALLEL = "Train with snn.Leaky, which computes step by step, or copy the weights to one."
+_GATES = "the gates of an LSTM multiply states, which no NIR node does"
+_AT_ONCE = "it computes all steps at once, with decay exp(beta - 1) in place of beta"
 
-_REFUSED: Mapping[str, Refusal] = {
-    "SLSTM": Refusal(
-        "the gates of an LSTM multiply states, which no NIR node does", "Use snn.RSynaptic."
-    ),
-    "SConv2dLSTM": Refusal(
-        "the gates of an LSTM multiply states, which no NIR node does",
-        "Use snn.RSynaptic with conv2d_channels and kernel_size.",
-    ),
+# What has no exact form here: classes of snnTorch, and options of those that have.
+REFUSALS: Mapping[str, Refusal] = {
+    "SLSTM": Refusal(_GATES, "Use snn.RSynaptic."),
+    "SConv2dLSTM": Refusal(_GATES, "Use snn.RSynaptic with conv2d_channels and kernel_size."),
     "LeakyParallel": Refusal(
         "it holds the time loop, rectifies its membrane potential and has weights of its own",
         _PARALLEL,
     ),
-    "StateLeaky": Refusal(
-        "it computes all steps at once, with decay exp(beta - 1) in place of beta", _PARALLEL
-    ),
+    "StateLeaky": Refusal(_AT_ONCE, _PARALLEL),
     "LinearLeaky": Refusal(
-        "it computes all steps at once, with decay exp(beta - 1) in place of beta",
-        "Train with nn.Linear and snn.Leaky, which compute step by step.",
+        _AT_ONCE, "Train with nn.Linear and snn.Leaky, which compute step by step."
     ),
     "AssociativeLeaky": Refusal(
         "its state is a matrix whose decay depends on the input, which no NIR neuron has",
@@ -72,18 +68,35 @@ _REFUSED: Mapping[str, Refusal] = {
         "it fires on the change of its membrane potential, which no NIR neuron does",
         "Use snn.Leaky, or encode the input as changes outside the model.",
     ),
+    "GradedSpikes": Refusal(
+        "its weights of shape (size, 1) scale the axis before the last, which of (batch, neurons) "
+        "is the batch",
+        "Use graded_spikes_factor of snn.Leaky, one value per neuron.",
+    ),
+    "Alpha with a reset": Refusal(
+        "its reset changes two currents after they took the input of the step, which no NIR node "
+        "does",
+        'Use reset_mechanism="none", or snn.Synaptic, whose response to a spike also rises before '
+        "it decays.",
+    ),
+    "RSynaptic with reset_delay=False": Refusal(
+        "with reset_delay=False it does not reset in snnTorch 1.0.0, or fails",
+        "Use reset_delay=True, or snn.RLeaky.",
+    ),
+    "inhibition=True": Refusal(
+        "with inhibition=True only the neuron with the highest potential fires, a comparison "
+        "between neurons that no NIR node makes",
+        "Train without it, or with inhibitory weights (snn.RLeaky).",
+    ),
+    "state_quant": Refusal(
+        "with state_quant its states are rounded in every step, which no NIR neuron does",
+        "Train without it; a compiled program rounds as its chip does.",
+    ),
+    "spike_grad that is no step": Refusal(
+        "its spike_grad is not a step at zero in the forward direction",
+        "Use a surrogate of snntorch.surrogate.",
+    ),
 }
-_DELAYED_ONLY = Refusal(
-    "with reset_delay=False it does not reset in snnTorch 1.0.0, or fails",
-    "Use reset_delay=True, or snn.RLeaky.",
-)
-
-
-_RESETTING_ALPHA = Refusal(
-    "its reset changes two currents after they took the input of the step, which no NIR node does",
-    'Use reset_mechanism="none", or snn.Synaptic, whose response to a spike also rises before it '
-    "decays.",
-)
 
 
 def reset_of(module: Any) -> Reset | None:
@@ -96,14 +109,29 @@ def reset_of(module: Any) -> Reset | None:
     return _RESETS.get(getattr(update, "__name__", "")) if own else None
 
 
-def refusal(module: nn.Module) -> Refusal | None:
-    """Why a neuron of snnTorch is refused; None where nothing is known against it."""
-    if isinstance(module, snn.RSynaptic) and not module.reset_delay:
-        return _DELAYED_ONLY
-    if isinstance(module, snn.Alpha) and reset_of(module) not in (None, "none"):
-        return _RESETTING_ALPHA
-    own = type(module).__module__.split(".")[0] == "snntorch"
-    return _REFUSED.get(type(module).__name__) if own else None
+def refusal(module: Any) -> Refusal | None:
+    """Why a module of snnTorch, or a subclass of one, is refused; None where nothing is known."""
+    names = [c.__name__ for c in type(module).__mro__ if c.__module__.split(".")[0] == "snntorch"]
+    key = next((name for name in names if name in REFUSALS), None)
+    if isinstance(module, NEURONS):
+        if isinstance(module, snn.RSynaptic) and not module.reset_delay:
+            key = "RSynaptic with reset_delay=False"
+        elif isinstance(module, snn.Alpha) and reset_of(module) not in (None, "none"):
+            key = "Alpha with a reset"
+        elif module.inhibition:
+            key = "inhibition=True"
+        elif module.state_quant:
+            key = "state_quant"
+        elif not _is_step(module.spike_grad):
+            key = "spike_grad that is no step"
+    return REFUSALS[key] if key is not None else None
+
+
+def _is_step(spike_grad: Any) -> bool:
+    """Whether a surrogate's forward is 1 above zero and 0 else, probed at a few values."""
+    tiny = torch.finfo(torch.float32).tiny
+    probe = torch.tensor([-1e30, -1.0, -tiny, -0.0, 0.0, tiny, 1e-3, 1.0, 1e30])
+    return torch.equal(spike_grad(probe).detach().cpu(), (probe > 0).float())
 
 
 def states(module: nn.Module) -> tuple[str, ...]:

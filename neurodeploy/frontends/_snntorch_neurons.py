@@ -55,7 +55,6 @@ def neuron_node(module: Any, shape: Shape, model: Arithmetic, path: str) -> nir.
     ModelError
         An option or a parameter has no exact form in NIR.
     """
-    _check_plain(module, path)
     threshold = _thresholds(module, shape, model, path)
     if isinstance(module, snn.Alpha):
         return nir.Threshold(threshold)
@@ -285,22 +284,3 @@ def _reset(module: Any, path: str) -> Reset:
     if reset is None:
         raise ModelError("its state_function is not its own", node=path, hint="Build it anew.")
     return reset
-
-
-def _check_plain(module: Any, path: str) -> None:
-    reason = None
-    if module.inhibition:
-        reason = "inhibition=True"
-    elif module.state_quant:
-        reason = "state_quant"
-    elif not _is_step(module.spike_grad):
-        reason = "a spike_grad whose forward is not a step at zero"
-    if reason is not None:
-        raise ModelError(f"{reason} is not supported", node=path, hint="Remove it.")
-
-
-def _is_step(spike_grad: Any) -> bool:
-    """Whether a surrogate's forward is 1 above zero and 0 else, probed at a few values."""
-    tiny = torch.finfo(torch.float32).tiny
-    probe = torch.tensor([-1e30, -1.0, -tiny, -0.0, 0.0, tiny, 1e-3, 1.0, 1e30])
-    return torch.equal(spike_grad(probe).detach().cpu(), (probe > 0).float())

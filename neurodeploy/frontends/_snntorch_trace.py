@@ -89,14 +89,18 @@ class Tracer(StateTracer):
         library = next(c for c in type(module).__mro__ if _is_library(c))
         if library in _OPENED:
             return
-        if (refused := refusal(module)) is not None:
+        if not self.calls[path] and (refused := refusal(module)) is not None:
             raise self._refuse(
                 f"{type(module).__name__} is not supported: {refused.reason}", refused.hint
             )
         if type(module) is not library or library not in LEAVES:
             name = type(module).__name__
-            what = name if type(module) is library else f"{name}, a subclass of {library.__name__},"
-            raise self._refuse(f"{what} is not supported", ops.hint(name))
+            if library not in LEAVES or type(module) is library:
+                raise self._refuse(f"{name} is not supported", ops.hint(name))
+            raise self._refuse(
+                f"{name} is not supported: a subclass of {library.__name__} may compute anything",
+                f"Use {library.__name__} itself.",
+            )
         if module.training:
             raise self._refuse(
                 "is put into training mode by forward", "Leave the mode to the caller."
@@ -162,21 +166,21 @@ class Tracer(StateTracer):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        op = ops.name(func)
         if self._entered is not None:
-            return self._within(op, func(*args, **kwargs), args)
+            return self._within(func, func(*args, **kwargs), args)
+        op = ops.name(func)
         tracked = [t for t in ops.tensors((args, kwargs)) if self.value(t) is not None]
-        if (op in ops.RANDOM and not tracked) or op in ops.QUERIES:
-            return self._drawn(op, func(*args, **kwargs))
         if not tracked:
-            return func(*args, **kwargs)
+            return self._drawn(op, func(*args, **kwargs))
         for value in map(self.value, tracked):
-            if isinstance(value, StateArgument) and op not in ops.COPIES:
+            if isinstance(value, StateArgument) and op not in ops.COPIES | ops.QUERIES:
                 raise self._no_state(value)
         if op not in ops.KNOWN:
             raise self._refuse(f"{op} acts on a value that depends on the input", ops.hint(op))
         if op not in ops.JOINS and (len(tracked) > 1 or tracked[0] is not _first(args, kwargs)):
             raise self._refuse(f"an argument of {op} depends on the input", ops.hint(op))
+        if op in ops.QUERIES:
+            return self._drawn(op, func(*args, **kwargs))
         if op in NAMES:
             return self._calculated(op, func, args, kwargs)
         operand = self._operand(tracked[0]) if op in FUNCTIONS else None
@@ -189,11 +193,12 @@ class Tracer(StateTracer):
             self._layer(FUNCTIONS[op][0], op, path, tracked[0], operand, options, result)
         return result
 
-    def _within(self, op: str, result: Any, args: Any) -> Any:
+    def _within(self, func: Any, result: Any, args: Any) -> Any:
         """What a layer does inside; a hook on recurrent weights may cast the spikes there."""
         value = self.value(args[0]) if args else None
-        if not isinstance(value, Spikes):
+        if not isinstance(value, Spikes) or not isinstance(result, torch.Tensor):
             return result
+        op = ops.name(func)
         if ops.is_in_place(op):
             raise self._refuse(f"{op} changes the last spikes", "Remove the hook that does.")
         if op in ops.COPIES and self._keeps(value, args[0], result):

@@ -171,7 +171,7 @@ EXHIBITS: dict[str, Exhibit] = {
         forward_pass,
     ),
     "Regression": Exhibit(
-        "regression, part I",
+        "regression, part I, corrected",
         "learned decays, random thresholds, the potential of a leaky integrator read",
         gallery.Regression,
         (Input((1,), "time first", "moving"),),
@@ -199,7 +199,7 @@ EXHIBITS: dict[str, Exhibit] = {
         ("lif.spk",),
     ),
     "AnyDepth": Exhibit(
-        "tutorial on Optuna",
+        "tutorial on Optuna, without its counts",
         "layers registered in a loop, states in dicts, learned decays and thresholds",
         gallery.AnyDepth,
         (Input(IMAGE, "repeated", "still"),),
@@ -247,7 +247,7 @@ EXHIBITS: dict[str, Exhibit] = {
         forward_pass,
     ),
     "Autoencoder": Exhibit(
-        "spiking autoencoder, stride 1",
+        "spiking autoencoder, in stride 1",
         "nested `nn.Sequential`, batch norm, transposed convolutions, `utils.reset` in forward",
         gallery.Autoencoder,
         (Input((1, 12, 12), "repeated", "still"),),

@@ -81,48 +81,7 @@ def test_reference_equals_snntorch(build: Any, reset: dict[str, Any]) -> None:
     assert sum(layer.mismatches for layer in layers) <= 1e-4 * cells
 
 
-SUBTRACT = {"reset_mechanism": "subtract", "reset_delay": True}
-ZERO = {"reset_mechanism": "zero", "reset_delay": True}
 HIDDEN = {"init_hidden": True}
-
-NEURONS = {
-    "Synaptic, subtract": lambda: snn.Synaptic(alpha=0.75, beta=0.5, **SUBTRACT, **HIDDEN),
-    "Synaptic, zero": lambda: snn.Synaptic(
-        alpha=torch.rand(20), beta=torch.rand(20), **ZERO, **HIDDEN
-    ),
-    "Synaptic, zero at once": lambda: snn.Synaptic(
-        alpha=0.6, beta=0.9, reset_mechanism="zero", reset_delay=False, **HIDDEN
-    ),
-    "Synaptic, held": lambda: snn.Synaptic(
-        alpha=0.6, beta=0.9, reset_mechanism="subtract", reset_delay=False, **HIDDEN
-    ),
-    "Lapicque": lambda: snn.Lapicque(R=5.0, C=2.0, time_step=1.0, **HIDDEN),
-    "RLeaky, all-to-all": lambda: snn.RLeaky(beta=0.8, linear_features=20, **SUBTRACT, **HIDDEN),
-    "RLeaky, one-to-one": lambda: snn.RLeaky(
-        beta=torch.rand(20), V=torch.rand(20) - 0.7, all_to_all=False, **ZERO, **HIDDEN
-    ),
-    "RSynaptic": lambda: snn.RSynaptic(
-        alpha=0.5, beta=0.8, linear_features=20, **SUBTRACT, **HIDDEN
-    ),
-}
-
-
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_every_neuron_class(neuron: str) -> None:
-    """Through a file of its graph, as a user would."""
-    torch.manual_seed(5)
-    net = nn.Sequential(
-        nn.Linear(12, 20), NEURONS[neuron](), nn.Linear(20, 4), snn.Leaky(0.8, **HIDDEN)
-    )
-    net[0].weight.data.mul_(3.0)
-    net.eval()
-    spikes = (np.random.default_rng(6).random((16, 50, 12)) < 0.5).astype(np.float32)
-    graph = from_snntorch(net, torch.from_numpy(spikes[:1, 0]))
-    network = api.load(graph)
-    source = Trace(reference_spikes(net, spikes, graph))
-    layers = compare(source, simulate(network, spikes), ["1", "3"])
-    assert layers[0].expected_spikes > 0.02 * layers[0].cells
-    assert sum(layer.mismatches for layer in layers) <= 2e-4 * sum(x.cells for x in layers)
 
 
 def test_synaptic_currents_from_snntorch_to_lava() -> None:

@@ -515,13 +515,10 @@ def test_constants_of_channels_go_into_the_bias_of_a_convolution() -> None:
     assert nodes["conv"].bias.dtype == np.float64
 
 
-def test_a_scale_is_rounded_as_torch_computes() -> None:
-    (node,) = [
-        n
-        for n in check(lambda m, x: x * 0.1, dyadic(BATCH, 6)).values()
-        if isinstance(n, nir.Scale)
-    ]
-    np.testing.assert_array_equal(node.scale, np.full(6, np.float64(np.float32(0.1))))
+@pytest.mark.parametrize("factor", [0.1, torch.tensor(0.1, dtype=torch.float64), np.float64(0.1)])
+def test_a_factor_is_rounded_as_torch_computes(factor: Any) -> None:
+    nodes = check(lambda m, x: x * factor, dyadic(BATCH, 6))
+    np.testing.assert_array_equal(nodes["scale"].scale, np.full(6, np.float64(np.float32(0.1))))
 
 
 # Whole models, spike by spike

@@ -6,7 +6,6 @@ edge from recurrent weights to their neurons carries the spikes of the step befo
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ from tests.nir_torch import linear_node, one_step, tensor32  # noqa: E402
 BATCH, STEPS, SIZE, CHANNELS = 3, 40, 8, 3
 IMAGE = (2, 5, 4)
 NEURON_NODES = (nir.LIF, nir.IF, nir.CubaLIF)
-RESETS = tuple(itertools.product(("subtract", "zero", "none"), (True, False)))
 
 
 @pytest.fixture(autouse=True)
@@ -203,44 +201,11 @@ class Hidden(nn.Module):
         return self.lif(self.fc(x))
 
 
-class OneState(Hidden):
-    def forward(self, x: Any, mem: Any) -> Any:
-        return self.lif(self.fc(x), mem)
-
-
-class TwoStates(Hidden):
-    """Synaptic returns its spikes too, RLeaky takes them."""
-
-    def forward(self, x: Any, first: Any, mem: Any) -> Any:
-        return self.lif(self.fc(x), first, mem)
-
-
 class ThreeStates(Hidden):
     def forward(self, x: Any, spk: Any = None, syn: Any = None, mem: Any = None) -> Any:
         if spk is None:
             spk, syn, mem = self.lif.init_rsynaptic()
         return self.lif(self.fc(x), mem=mem, syn=syn.detach(), spk=spk)
-
-
-class Loop(Hidden):
-    """Batch first; the state is handed on in forward."""
-
-    def forward(self, x: Any) -> Any:
-        state, out = self.lif.reset_mem(), []
-        state = state if isinstance(state, tuple) else (state,)
-        for entry in x.unbind(1):
-            spikes, *rest = self.lif(self.fc(entry), *state)
-            state = (spikes, *rest)[-len(state) :]
-            out.append(spikes)
-        return torch.stack(out, 1)
-
-
-EXPLICIT: dict[str, Any] = {
-    "Synaptic": TwoStates,
-    "Lapicque": OneState,
-    "RLeaky": TwoStates,
-    "RSynaptic": ThreeStates,
-}
 
 
 def image(kind: str) -> bool:
@@ -259,43 +224,14 @@ def drive(kind: str) -> Any:
     return (torch.rand(BATCH, STEPS, *shape) < 0.4).float()
 
 
-def build(name: str, kind: str, vector: bool, state: str, **options: Any) -> Any:
-    neuron = BUILDERS[name][0](kind, vector, init_hidden=state == "hidden", **options)
-    holder = {"hidden": Hidden, "explicit": EXPLICIT[name], "loop": Loop}[state]
-    return holder(layer(kind), neuron)
+def build(name: str, kind: str, vector: bool, **options: Any) -> Any:
+    neuron = BUILDERS[name][0](kind, vector, init_hidden=True, **options)
+    return Hidden(layer(kind), neuron)
 
 
-def cases() -> Any:
-    return [
-        (name, kind, reset, delay)
-        for (name, kind), (reset, delay) in itertools.product(KINDS, RESETS)
-        if delay or name in ("Synaptic", "RLeaky")
-    ]
-
-
-TIMINGS = {
-    ("subtract", True): "delayed",
-    ("subtract", False): "held",
-    ("zero", True): "after-input",
-    ("zero", False): "immediate",
-}
-
-
-@pytest.mark.parametrize("state", ["hidden", "explicit", "loop"])
-@pytest.mark.parametrize("vector", [False, True], ids=["scalar", "vector"])
-@pytest.mark.parametrize(("name", "kind", "reset", "delay"), cases())
-def test_every_spike_is_snntorchs(
-    name: str, kind: str, reset: str, delay: bool, vector: bool, state: str
-) -> None:
-    net = build(name, kind, vector, state, reset_mechanism=reset, reset_delay=delay)
-    inputs = drive(kind)
-    graph = from_snntorch(net, inputs if state == "loop" else inputs[:, 0])
-    entries = from_metadata(graph.nodes["lif"].metadata, node="lif")
-    assert entries is not None
-    assert entries["semantics"]["reset"] == reset
-    if reset != "none":
-        assert entries["semantics"]["reset_timing"] == TIMINGS[reset, delay]
-    agree(net, graph, inputs)
+def test_states_that_default_to_none_and_go_by_keyword() -> None:
+    net, inputs = ThreeStates(layer(""), rsynaptic("linear", True)), drive("")
+    agree(net, from_snntorch(net, inputs[:, 0]), inputs)
 
 
 LOOPS = {"linear": nir.Affine, "conv": nir.Conv2d, "one": nir.Scale}
@@ -303,7 +239,7 @@ LOOPS = {"linear": nir.Affine, "conv": nir.Conv2d, "one": nir.Scale}
 
 @pytest.mark.parametrize(("name", "kind"), [case for case in KINDS if case[1] in LOOPS])
 def test_recurrent_weights_are_a_node_on_a_loop(name: str, kind: str, tmp_path: Path) -> None:
-    net, inputs = build(name, kind, True, "hidden"), drive(kind)
+    net, inputs = build(name, kind, True), drive(kind)
     graph = from_snntorch(net, inputs[:, 0])
     assert set(graph.edges) == {
         ("input", "fc"),
@@ -328,7 +264,7 @@ def test_recurrent_weights_are_a_node_on_a_loop(name: str, kind: str, tmp_path: 
 
 @pytest.mark.parametrize(("name", "kind"), [("Synaptic", ""), ("Lapicque", "time_step")])
 def test_a_file_keeps_everything(name: str, kind: str, tmp_path: Path) -> None:
-    net, inputs = build(name, kind, True, "hidden"), drive(kind)
+    net, inputs = build(name, kind, True), drive(kind)
     nir.write(tmp_path / "net.nir", from_snntorch(net, inputs[:, 0]))
     agree(net, nir.read(tmp_path / "net.nir", type_check=False), inputs)
 
@@ -380,7 +316,7 @@ def test_learned_parameters_and_recurrence_without_bias() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_the_state_of_a_neuron_is_left_as_it_was(name: str, kind: str) -> None:
-    net, inputs = build(name, kind, True, "hidden"), drive(kind)
+    net, inputs = build(name, kind, True), drive(kind)
     clean = from_snntorch(net, inputs[:, 0])
     with torch.no_grad():
         for step in range(5):
@@ -403,7 +339,7 @@ def test_fixed_one_to_one_weights() -> None:
 
 
 def test_rleaky_with_beta_of_one_is_an_if() -> None:
-    net = build("RLeaky", "one", False, "hidden")
+    net = build("RLeaky", "one", False)
     net.lif.beta.fill_(1.5)
     inputs = drive("")
     graph = from_snntorch(net, inputs[:, 0])
@@ -412,7 +348,7 @@ def test_rleaky_with_beta_of_one_is_an_if() -> None:
 
 
 def test_graded_spikes_also_go_round_the_loop() -> None:
-    net, inputs = build("RLeaky", "linear", True, "hidden"), drive("")
+    net, inputs = build("RLeaky", "linear", True), drive("")
     net.lif.graded_spikes_factor = torch.tensor(2.0)
     graph = from_snntorch(net, inputs[:, 0])
     assert {("lif", "lif.graded"), ("lif.graded", "lif.recurrent")} <= set(graph.edges)
@@ -470,7 +406,7 @@ def alone(neuron: Any) -> Callable[[], Any]:
 
 
 def swapped(weights: Any) -> Any:
-    net = build("RLeaky", "linear", False, "hidden")
+    net = build("RLeaky", "linear", False)
     net.lif.recurrent = weights
     return net
 
@@ -489,6 +425,14 @@ class OtherSpikes(Hidden):
     def forward(self, x: Any) -> Any:
         first, mem = self.fc(x)
         return self.lif(first, first, mem)
+
+
+class Faster(snn.Synaptic):
+    pass
+
+
+class Gates(snn.SLSTM):
+    pass
 
 
 class LostSpikes(Hidden):
@@ -541,8 +485,23 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "lif",
         "fires on the change",
     ),
+    "GradedSpikes": (
+        alone(lambda: snn.GradedSpikes(SIZE, 1.0)),
+        "lif",
+        "scale the axis before the last, which of (batch, neurons) is the batch",
+    ),
+    "subclass": (
+        alone(lambda: Faster(0.5, 0.5, init_hidden=True)),
+        "lif",
+        "a subclass of Synaptic may compute anything. Use Synaptic itself.",
+    ),
+    "subclass of a refused class": (
+        alone(lambda: Gates(SIZE, SIZE, init_hidden=True)),
+        "lif",
+        "Gates is not supported: the gates of an LSTM",
+    ),
     "RSynaptic delay": (
-        lambda: build("RSynaptic", "one", False, "hidden", reset_delay=False),
+        lambda: build("RSynaptic", "one", False, reset_delay=False),
         "lif",
         "with reset_delay=False",
     ),

@@ -257,11 +257,6 @@ IMAGES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "0",
         "puts zeros between its inputs",
     ),
-    "nothing left": (
-        lambda: image(nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(2, 2, 1, padding=8))),
-        "0.1",
-        "turns torch.float32 (3, 2, 16) into torch.float32 (3, 2, 0)",
-    ),
     "max of the input": (lambda: image(nn.MaxPool2d(2)), "0", "maximum of currents"),
     "max of currents": (
         lambda: nn.Sequential(nn.Conv2d(2, 2, 1), nn.MaxPool2d(2), hidden()),
@@ -323,6 +318,11 @@ IMAGES: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "relu": (custom(lambda m, x: m.lif(F.relu(m.fc(x)))), "Custom", "relu acts"),
+    "nothing left": (
+        custom(lambda m, x: m.lif(F.linear(x, m.w)), w=nn.Parameter(torch.empty(0, 6))),
+        "Custom",
+        "linear turns torch.float32 (3, 6) into torch.float32 (3, 0)",
+    ),
     "computed weight": (
         custom(lambda m, x: m.lif(F.linear(x, m.fc.weight * 2))),
         "Custom",
@@ -383,6 +383,11 @@ FORWARDS: dict[str, tuple[Callable[[], Any], str, str]] = {
         custom(lambda m, x: m.lif(m.one(x) * torch.ones(6)), one=nn.Linear(6, 1)),
         "Custom",
         "mul turns torch.float32 (3, 1) into torch.float32 (3, 6)",
+    ),
+    "filled": (
+        custom(lambda m, x: m.lif(m.fc(x) + torch.full_like(m.fc.bias, fill_value=x[0, 0]))),
+        "Custom",
+        "an argument of full_like depends on the input",
     ),
     "noise": (custom(lambda m, x: m.lif(m.fc(x) + torch.randn(6))), "Custom", "drawn at random"),
     "noise like": (custom(lambda m, x: m.lif(torch.rand_like(x) * x)), "Custom", "at random"),
