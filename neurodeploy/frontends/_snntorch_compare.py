@@ -36,14 +36,21 @@ class Trial:
 
 
 def trials(
-    module: nn.Module, observed: Observation, batch: int, inputs: Inputs | None
+    module: nn.Module,
+    observed: Observation,
+    samples: Mapping[str, torch.Tensor],
+    inputs: Inputs | None,
 ) -> dict[str, Trial]:
     """The module on random spikes, at most three samples of them, and on `inputs`.
 
-    A forward that is made for one batch size gets that many samples, `batch`.
+    A forward that is made for one batch size gets that many samples, the batch of `samples`.
     """
     forward = observed.forward
     populations = observed.populations
+    batch = min(
+        sample.shape[1 if observed.inputs[name].axis == 0 else 0]
+        for name, sample in samples.items()
+    )
     try:
         arrays = _random(observed, min(batch, SAMPLES))
         runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, populations))}

@@ -56,7 +56,8 @@ class Observation:
     inputs: what each step takes of each sample, by the name of its node and in forward's order; its
         `axis` is the sample's axis that is time, None where each step gets all of the sample.
     loop: whether forward holds the time loop.
-    arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
+    arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`); None
+        for one that forward does not use.
     pools: max pooling in one step: which calls of its path it is.
     steps: how many steps were observed.
     """
@@ -69,7 +70,7 @@ class Observation:
     outputs: tuple[Operand | State, ...]
     inputs: dict[str, Source]
     loop: bool
-    arguments: dict[str, str]
+    arguments: dict[str, str | None]
     pools: dict[Layer, Use]
     steps: int
 
@@ -101,12 +102,12 @@ def observe(
     """
     required, optional = state_arguments(module, len(samples))
     try:
-        return _observe(module, samples, dtype, required)
+        return _observe(module, samples, dtype, required, [])
     except StateRestartError as error:
         if not optional:
             raise
         try:
-            return _observe(module, samples, dtype, required + optional)
+            return _observe(module, samples, dtype, required, optional)
         except ModelError:
             raise error from None
 
@@ -115,8 +116,10 @@ def _observe(
     module: nn.Module,
     samples: Mapping[str, torch.Tensor],
     dtype: torch.dtype,
-    arguments: list[str],
+    required: list[str],
+    optional: list[str],
 ) -> Observation:
+    arguments = required + optional
     samples = {
         name: sample.detach().clone(memory_format=torch.contiguous_format)
         for name, sample in samples.items()
@@ -132,7 +135,7 @@ def _observe(
                 returned = stepper(*samples.values())
             found = [tracer.value(tensor) for tensor in tensors(returned)]
             values = [item for value in found if value is not None for item in flat(value)]
-            _check_called(tracer, arguments)
+            _check_called(tracer, optional)
             inputs = _inputs(tracer, samples, values)
             loop = max(map(len, tracer.currents.values())) > 1
             if not loop:
@@ -149,7 +152,7 @@ def _observe(
         _outputs(values, currents),
         inputs,
         loop,
-        tracer.owners,
+        {name: tracer.owners.get(name) for name in arguments},
         uses(tracer.pooled, steps),
         steps,
     )
@@ -175,16 +178,16 @@ def _second_step(
         stepper(*samples.values())
 
 
-def _check_called(tracer: Tracer, arguments: list[str]) -> None:
+def _check_called(tracer: Tracer, optional: list[str]) -> None:
     if not tracer.currents:
         raise ModelError(
             "forward calls no snnTorch neuron", node=tracer.where, hint="Add a population."
         )
-    if lost := set(arguments) - set(tracer.owners):
+    if lost := set(optional) - set(tracer.owners):  # may be a switch that was turned on
         raise ModelError(
             f"forward's argument {min(lost)!r} is not the state of a neuron",
             node=tracer.where,
-            hint="Give it a default, or a sample of its own where it is an input.",
+            hint="Leave it out.",
         )
 
 

@@ -37,10 +37,14 @@ JOINS = NAMES | STACKS | {"__setitem__"}
 KNOWN = QUERIES | COPIES | RESHAPES | VIEWS | JOINS | set(FUNCTIONS)
 
 _OUTSIDE = "Return the stacked spikes, and reduce them outside the model."
+_ENCODED = "Encode the input as spikes outside the model, and give it these."
 _FIXED = "Use nn.BatchNorm1d or nn.BatchNorm2d, whose statistics are fixed after training."
 _HINTS = {
     "sum": _OUTSIDE,
     "mean": _OUTSIDE,
+    "Unflatten": "No NIR node takes a vector apart: use convolutions from the image on.",
+    "repeat": _ENCODED,  # spikegen.rate
+    "bernoulli": _ENCODED,
     "relu": "Use snn.Leaky.",
     "ReLU": "Use snn.Leaky.",
     "LayerNorm": _FIXED,

@@ -77,6 +77,13 @@ class Origins(TorchFunctionMode):
     def _refuse(self, message: str, hint: str) -> ModelError:
         return ModelError(message, node=self.where, hint=hint)
 
+    def _no_state(self, argument: StateArgument) -> ModelError:
+        return self._refuse(
+            f"uses forward's argument {argument.name!r}, which has neither a sample nor a default, "
+            "so that it is taken for the state of a neuron",
+            "Give a sample for every input of forward, and a default for everything else.",
+        )
+
     def _turned(self, op: str, before: torch.Tensor, after: torch.Tensor, hint: str) -> ModelError:
         return self._refuse(
             f"{op} turns {before.dtype} {tuple(before.shape)} into {after.dtype} "
@@ -99,12 +106,18 @@ class Origins(TorchFunctionMode):
                 f"its input is a {TERMS[value.name]}, not spikes",
                 "Neurons send spikes forward, step by step.",
             )
+        if isinstance(value, StateArgument):
+            raise self._no_state(value)
+        if isinstance(value, Record):
+            raise self._refuse(
+                "its input is several values stacked or concatenated",
+                "Give each branch a layer of its own and add what these deliver; give layers the "
+                "spikes of a step before these are stacked.",
+            )
         reason = {
             type(None): "does not come from the sample (a constant, or a recurrent connection)",
-            Record: "is several values stacked or concatenated",
             Rearranged: "is a rearranged or partial view of the sample",
             Drawn: "is drawn at random",
-            StateArgument: "is the initial state of a neuron",
         }[type(value)]
         raise self._refuse(f"its input {reason}", "Neurons send spikes forward, step by step.")
 

@@ -32,12 +32,13 @@ class Forward:
     loop: whether forward holds the time loop.
     axes: the axis of each input that is time, by its node and in forward's order; None where each
         step gets all of it.
-    arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
+    arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`); None
+        for one that forward does not use.
     """
 
     loop: bool
     axes: Mapping[str, int | None]
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, str | None]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; a list of inputs keeps their order in a file."""

@@ -71,16 +71,12 @@ def preserved(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, neurons at rest; afterwards everything is as it was.
 
     Restored are all attributes (training flags, hidden states and hooks among them), the contents
-    of dicts, lists and sets, parameters and buffers changed in place, and torch's CPU random state.
+    of dicts, lists and sets within them, parameters and buffers changed in place, and torch's CPU
+    random state.
     """
-    attributes = [
-        (
-            part.__dict__,
-            dict(part.__dict__),
-            {k: copy.copy(v) for k, v in part.__dict__.items() if type(v) in _CONTAINERS},
-        )
-        for part in module.modules()
-    ]
+    attributes = [(part.__dict__, dict(part.__dict__)) for part in module.modules()]
+    values = (value for _, saved in attributes for value in saved.values())
+    contents = [(container, copy.copy(container)) for container in _containers(values)]
     tensors = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
@@ -88,17 +84,28 @@ def preserved(module: nn.Module) -> Iterator[None]:
             rest(module)
             yield
         finally:
-            for live, saved, contents in attributes:
+            for live, saved in attributes:
                 live.clear()
                 live.update(saved)
-                for name, content in contents.items():
-                    container = live[name]
-                    container.clear()
-                    fill = container.extend if isinstance(container, list) else container.update
-                    fill(content)
+            for container, content in contents:
+                container.clear()
+                fill = container.extend if isinstance(container, list) else container.update
+                fill(content)
             for tensor, value in tensors:
                 if not torch.equal(tensor, value):
                     tensor.data.copy_(value)
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    """The dicts, lists and sets within `values`, however deep, each once."""
+    found: dict[int, Any] = {}
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if type(value) in _CONTAINERS and id(value) not in found:
+            found[id(value)] = value
+            waiting += value.values() if isinstance(value, dict) else value
+    return list(found.values())
 
 
 def rest(module: nn.Module) -> None:
@@ -158,7 +165,7 @@ class Stepper:
     """Calls `forward` once per time step; to be used within `preserved`.
 
     A state argument starts as an empty tensor, which snnTorch takes for zeros, and is then the
-    state that owns it.
+    state that owns it; one that forward does not use stays empty.
 
     Attributes
     ----------
@@ -179,7 +186,8 @@ class Stepper:
         """One call of `forward`."""
         return self.module(*inputs, **self.states)
 
-    def advance(self, owners: Mapping[str, str]) -> None:
-        """Hand on the states; `owners` has the path of a state for each argument."""
+    def advance(self, owners: Mapping[str, str | None]) -> None:
+        """Hand on the states; `owners` has the path of a state for each argument, or None."""
         for name, path in owners.items():
-            self.states[name] = self.module.get_buffer(path)
+            if path is not None:
+                self.states[name] = self.module.get_buffer(path)

@@ -69,8 +69,9 @@ class StateTracer(Origins):
             raise StateRestartError(
                 f"its {TERMS[name]} is set to zero between two steps",
                 node=self.node(path),
-                hint="Where forward holds the time loop, give a sample with two or more steps; "
-                "where it is one step, keep the state in the neuron or take it as an argument.",
+                hint="Where forward holds the time loop, give a sample with two or more steps, and "
+                "use one neuron module per population; where it is one step, keep the state in the "
+                "neuron or take it as an argument.",
             )
         raise self._refuse(
             f"its {TERMS[name]} is neither zero at the start nor its own of the step before",

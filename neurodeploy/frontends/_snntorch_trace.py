@@ -36,6 +36,7 @@ from neurodeploy.frontends._snntorch_values import (
     Source,
     Spikes,
     State,
+    StateArgument,
     Sum,
     Value,
     flat,
@@ -176,6 +177,9 @@ class Tracer(StateTracer):
         tracked = [t for t in ops.tensors((args, kwargs)) if self.value(t) is not None]
         if not tracked:
             return self._drawn(op, func(*args, **kwargs))
+        for value in map(self.value, tracked):
+            if isinstance(value, StateArgument) and op not in ops.COPIES | ops.QUERIES:
+                raise self._no_state(value)
         if op not in ops.KNOWN:
             raise self._refuse(f"{op} acts on a value that depends on the input", ops.hint(op))
         if op not in ops.JOINS and (len(tracked) > 1 or tracked[0] is not _first(args, kwargs)):

@@ -112,7 +112,7 @@ def from_snntorch(
     try:
         observed = observe(module, given, dtype)
         # The module runs before the graph is made: a copy of its parameters is kept meanwhile.
-        runs = trials(module, observed, len(samples[0]), inputs)
+        runs = trials(module, observed, given, inputs)
         return compared(Builder(observed, dt).graph(), runs)
     except ModelError as error:
         error.node = error.node or type(module).__name__

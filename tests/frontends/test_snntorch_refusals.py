@@ -165,9 +165,20 @@ def weight_norm() -> Any:
         return nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 4)), hidden())
 
 
-class UnusedArgument(Custom):
-    def forward(self, x: Any, target: Any) -> Any:
-        return self.lif(self.fc(x))
+class ForgottenInput(Custom):
+    def forward(self, x: Any, other: Any) -> Any:
+        return self.lif(self.fc(x) + self.fc(other))
+
+
+class NoDefault(Custom):
+    def forward(self, x: Any, num_steps: Any) -> Any:
+        return [self.lif(self.fc(x)) for _ in range(num_steps)]
+
+
+class Switch(Custom):
+    def forward(self, x: Any, mem: Any = None, other: Any = None) -> Any:
+        spikes, _ = self.a(self.fc(x), torch.zeros(BATCH, 6) if mem is None else mem)
+        return spikes if other is None else self.lif(spikes)
 
 
 class OneStateForTwo(Custom):
@@ -210,7 +221,9 @@ MODULES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "ParametrizedLinear",
     ),
     "wrong shape": (lambda: nn.Sequential(nn.Linear(7, 4), hidden()), "0", "RuntimeError"),
-    "unused argument": (lambda: UnusedArgument(None), "UnusedArgument", "'target'"),
+    "forgotten input": (lambda: ForgottenInput(None), "fc", "uses forward's argument 'other'"),
+    "no default": (lambda: NoDefault(None), "NoDefault", "uses forward's argument 'num_steps'"),
+    "switch": (lambda: Switch(None), "a", "set to zero between two steps"),
     "one state for two": (lambda: OneStateForTwo(None), "b", "takes mem, which belongs to a"),
 }
 
