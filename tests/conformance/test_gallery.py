@@ -62,7 +62,7 @@ class Converted:
 
 
 def built(exhibit: Exhibit) -> Any:
-    """The model with weights in multiples of 1/32 and trained statistics; dropout is on."""
+    """The model with weights in multiples of 1/32 and norms as if trained; dropout is on."""
     torch.manual_seed(0)
     net = exhibit.build()
     for part in net.modules():
@@ -72,6 +72,8 @@ def built(exhibit: Exhibit) -> Any:
         elif isinstance(part, NORMS):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.3, 0.7)
+            nn.init.uniform_(part.weight, 0.8, 1.2)
+            nn.init.uniform_(part.bias, -0.1, 0.1)
         elif hasattr(part, "V"):
             part.V.data = (part.V.data * 32).round() / 32
     return net.train()
