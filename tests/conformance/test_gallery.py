@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import nir
 import numpy as np
 import pytest
 
@@ -25,6 +24,7 @@ from neurodeploy.equivalence.imported import Comparison, compare_import  # noqa:
 from neurodeploy.errors import ModelError  # noqa: E402
 from neurodeploy.frontends.comparisons import comparisons  # noqa: E402
 from neurodeploy.frontends.nir import load, read  # noqa: E402
+from neurodeploy.frontends.nir_write import write  # noqa: E402
 from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes  # noqa: E402
 from neurodeploy.network import Network  # noqa: E402
 from neurodeploy.trace import Trace  # noqa: E402
@@ -62,7 +62,7 @@ class Converted:
 
 
 def built(exhibit: Exhibit) -> Any:
-    """The model with weights in multiples of 1/32 and trained statistics; dropout is on."""
+    """The model with weights in multiples of 1/32 and norms as if trained; dropout is on."""
     torch.manual_seed(0)
     net = exhibit.build()
     for part in net.modules():
@@ -72,6 +72,8 @@ def built(exhibit: Exhibit) -> Any:
         elif isinstance(part, NORMS):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.3, 0.7)
+            nn.init.uniform_(part.weight, 0.8, 1.2)
+            nn.init.uniform_(part.bias, -0.1, 0.1)
         elif hasattr(part, "V"):
             part.V.data = (part.V.data * 32).round() / 32
     return net.train()
@@ -133,7 +135,7 @@ def converted(name: str) -> Converted:
     spikes = reference_spikes(net, inputs, graph)
     after = whole_state(net)
     with TemporaryDirectory() as folder:
-        nir.write(Path(folder) / "model.nir", graph)
+        write(graph, Path(folder) / "model.nir")
         graph = read(Path(folder) / "model.nir")
     network = load(graph)
     names = [population.name for population in network.populations]
