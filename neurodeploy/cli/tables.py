@@ -9,6 +9,7 @@ import numpy as np
 from rich.markup import escape
 
 from neurodeploy.cli.output import Output
+from neurodeploy.frontends.comparisons import comparisons
 from neurodeploy.linear import describe
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
@@ -56,6 +57,8 @@ def network(output: Output, net: Network) -> None:
         ("from", "to", "maps"),
         [(c.source, c.target, _maps(c)) for c in net.connections],
     )
+    for kind, comparison in comparisons(net.graph).items():
+        output.say(f"compared with its source on {kind}: {comparison}")
 
 
 def _fires(population: Population) -> str:
@@ -87,13 +90,20 @@ def network_data(net: Network, differences: Sequence[Difference]) -> dict[str, A
                 "shape": p.shape,
                 "semantics": p.semantics.to_dict(),
                 "semantics_from": _said_by(net, p.name),
+                "readout": p.readout,
             }
             for p in net.populations
         ],
         "connections": [
-            {"source": c.source, "target": c.target, "maps": [describe(op) for op in c.ops]}
+            {
+                "source": c.source,
+                "target": c.target,
+                "maps": [describe(op) for op in c.ops],
+                "delay": c.delay,
+            }
             for c in net.connections
         ],
+        "comparisons": {kind: c.to_dict() for kind, c in comparisons(net.graph).items()},
         "differences": [vars(difference) for difference in differences],
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from neurodeploy import api
+from neurodeploy.cli import main
 from neurodeploy.equivalence.compare import totals
 from neurodeploy.errors import FileError, InputError
 from neurodeploy.frontends import _snntorch_graph as graphs
@@ -124,3 +127,14 @@ def test_metadata_that_hold_something_else_are_refused() -> None:
     graph.metadata.update(to_metadata(comparisons=3))
     with pytest.raises(FileError, match="not a table"):
         comparisons(graph)
+
+
+def test_inspect_prints_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    api.write(from_snntorch(model(), torch.zeros(1, 5)), tmp_path / "model.nir")
+    assert main(["inspect", str(tmp_path / "model.nir")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "compared with its source on random spikes: every spike of 88 cells is equal" in text
+    assert main(["inspect", str(tmp_path / "model.nir"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["comparisons"]["random spikes"]["unexplained"] == 0
+    assert data["populations"][0]["readout"] == "spikes"
