@@ -58,6 +58,7 @@ class Observation:
     arguments: the arguments of forward that take states, and the paths of these (`lif1.mem`).
     once: the layers and neurons that are called once per step.
     steps: how many steps were observed.
+    computed: what layers compute with that is no tensor of the model, by name.
     """
 
     parts: dict[str, nn.Module]
@@ -71,6 +72,7 @@ class Observation:
     arguments: dict[str, str]
     once: frozenset[str]
     steps: int
+    computed: dict[str, torch.Tensor]
 
     @property
     def forward(self) -> Forward:
@@ -151,6 +153,7 @@ def _observe(
         tracer.owners,
         frozenset(path for path, calls in tracer.calls.items() if calls == steps),
         steps,
+        tracer.computed,
     )
 
 
@@ -203,7 +206,8 @@ def _check_unchanged(before: dict[str, bytes], after: dict[str, bytes]) -> None:
             raise ModelError(
                 "is changed by forward",
                 node=name,
-                hint="Set it outside forward; parameters must be the same in every step.",
+                hint="Set it outside forward, or, where only the first run sets it (scales of "
+                "Brevitas), run the model once first; parameters must be the same in every step.",
             )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurodeploy.frontends import _snntorch_brevitas as brevitas
 from neurodeploy.frontends import _snntorch_ops as ops
 from neurodeploy.frontends._snntorch_arithmetic import (
     NAMES,
@@ -24,7 +25,7 @@ from neurodeploy.frontends._snntorch_arithmetic import (
 from neurodeploy.frontends._snntorch_casts import keeps
 from neurodeploy.frontends._snntorch_classes import NEURONS, refusal, states
 from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
-from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
+from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments, rule_of
 from neurodeploy.frontends._snntorch_states import StateTracer
 from neurodeploy.frontends._snntorch_values import (
     OPERANDS,
@@ -47,7 +48,7 @@ _OPENED = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """All parameters, and what else supported layers and neurons compute with, by name."""
-    tensors = dict(module.named_parameters(remove_duplicate=False))
+    tensors: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for path, part in module.named_modules():
         if type(part) in LEAVES:
             stored = part.state_dict(prefix=f"{path}." if path else "", keep_vars=True)
@@ -63,6 +64,7 @@ class Tracer(StateTracer):
     Attributes
     ----------
     calls: how often each supported layer and neuron was called.
+    computed: what layers compute with that is no tensor of the model, by name.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Tracer(StateTracer):
     ) -> None:
         super().__init__(module, samples, dtype)
         self.calls: Counter[str] = Counter()
+        self.computed: dict[str, torch.Tensor] = {}
         self._names = names_of(tensors_of(module))
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
         for path, part in self.parts.items():
@@ -88,11 +91,12 @@ class Tracer(StateTracer):
         library = next(c for c in type(module).__mro__ if _is_library(c))
         if library in _OPENED:
             return
-        if (refused := refusal(module)) is not None:
+        if (refused := refusal(module) or brevitas.refusal(module)) is not None:
             raise self._refuse(
                 f"{type(module).__name__} is not supported: {refused.reason}", refused.hint
             )
-        if type(module) is not library or library not in LEAVES:
+        known = library in NEURONS or rule_of(library) is not None
+        if type(module) is not library or not known:
             name = type(module).__name__
             what = name if type(module) is library else f"{name}, a subclass of {library.__name__},"
             raise self._refuse(f"{what} is not supported", ops.hint(name))
@@ -128,11 +132,11 @@ class Tracer(StateTracer):
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
         self.calls[path] += 1
-        if isinstance(module, NEURONS):
+        rule, name = rule_of(type(module)), type(module).__name__
+        if rule is None:
             self._fired(path, module, operand, output)
         else:
-            name = type(module).__name__
-            self._layer(MODULES[type(module)], name, path, x, operand, module, output)
+            self._layer(rule, name, path, x, operand, module, output)
 
     def _layer(
         self,
@@ -150,7 +154,7 @@ class Tracer(StateTracer):
         if output.shape[:1] != x.shape[:1]:
             raise self._turned(name, x, output, "Leave the batch, the first axis, as it is.")
         shape = tuple(output.shape[1:])
-        call = Call(name, path, operand, shape, options, self._names, self.parts)
+        call = Call(name, path, operand, shape, options, self._names, self.parts, self.computed)
         self.track(output, rule(call))
 
     # Operations outside the layers
@@ -303,4 +307,4 @@ def _first(args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_library(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("torch", "snntorch")
+    return cls.__module__.split(".")[0] in ("torch", "snntorch", "brevitas")
