@@ -45,7 +45,7 @@ class Builder:
     def __init__(self, observed: Observation, dt: float) -> None:
         self.observed = observed
         self.model = Arithmetic(dt, observed.dtype)
-        self.tensors = tensors_of(observed.parts[""])
+        self.tensors = {**tensors_of(observed.parts[""]), **observed.computed}
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: set[tuple[str, str]] = set()
         self.layers: dict[Layer, str] = {}

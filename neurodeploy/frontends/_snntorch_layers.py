@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +24,7 @@ from neurodeploy.frontends._snntorch_maps import (
     Norm,
     PerChannel,
     Pool,
+    Quantisation,
     Weighted,
 )
 from neurodeploy.frontends._snntorch_values import Constant, Layer, Op, Operand, Shape, Spikes
@@ -45,6 +46,8 @@ class Call:
     options: the module, or the function's arguments by name.
     names: names of the model's parameters and statistics by identity.
     parts: the model's modules by path.
+    computed: what layers compute with that is no tensor of the model, by name; see `keep`.
+    quantisation: of the weight.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Call:
     options: Any
     names: Mapping[int, str]
     parts: Mapping[str, nn.Module]
+    computed: dict[str, torch.Tensor] = field(default_factory=dict)
+    quantisation: Quantisation | None = None
 
     def layer(self, op: Op) -> Layer:
         return Layer(self.shape, self.path, self.operand, op)
@@ -82,6 +87,16 @@ class Call:
                 "Make it a parameter first, for instance with torch.nn.utils.remove_weight_norm.",
             )
         return self.names[id(tensor)]
+
+    def keep(self, name: str, tensor: torch.Tensor) -> str:
+        """Name under which a tensor that the layer computes is kept for its node."""
+        full = f"{self.path}.{name}".lstrip(".")
+        if not torch.equal(self.computed.setdefault(full, tensor), tensor):
+            raise self.refuse(
+                f"computes another {name} in each call, and NIR's parameters are constant",
+                "Make it deterministic, for instance by rounding to the nearest.",
+            )
+        return full
 
     def weight(self) -> str:
         """Name in the model of the weight."""
@@ -147,7 +162,9 @@ def linear(call: Call) -> Layer:
             f"{entries} weights, at most {MAX_ROW_WEIGHTS}",
             f"Use nn.Conv1d({call.operand.shape[-1]}, {outputs}, 1) on (batch, features, rows).",
         )
-    return call.layer(Dense(weight=call.weight(), bias=call.tensor("bias")))
+    return call.layer(
+        Dense(weight=call.weight(), bias=call.tensor("bias"), quantisation=call.quantisation)
+    )
 
 
 def convolution(call: Call, *, transposed: bool = False) -> Layer:
@@ -187,6 +204,7 @@ def convolution(call: Call, *, transposed: bool = False) -> Layer:
         Convolution(
             weight=call.weight(),
             bias=call.tensor("bias"),
+            quantisation=call.quantisation,
             windows=windows,
             groups=options.groups,
             transposed=transposed,

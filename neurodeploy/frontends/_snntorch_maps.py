@@ -23,6 +23,7 @@ from neurodeploy.frontends._snntorch_nodes import (
 )
 from neurodeploy.frontends._snntorch_values import Constant, Layer, Shape
 from neurodeploy.frontends._snntorch_windows import Window
+from neurodeploy.semantics import to_metadata
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Nodes: TypeAlias = list[tuple[str, nir.NIRNode]]
@@ -55,7 +56,14 @@ class Norm:
         per output channel, the first axis of weight and bias, with the running statistics
         (torch.nn.BatchNorm2d's documentation).
         """
-        mean = self._array(self.mean, tensors)
+        mean, scale = self._array(self.mean, tensors), self.factors(tensors)
+        shift = 0.0 if self.bias is None else _along(self._array(self.bias, tensors), bias)
+        return weight * _along(scale, weight), (bias - _along(mean, bias)) * _along(
+            scale, bias
+        ) + shift
+
+    def factors(self, tensors: Tensors) -> NDArray[np.float64]:
+        """The s of `folded`, one per output channel."""
         square = self._array(self.variance, tensors) + self.epsilon
         if np.any(square <= 0):
             raise ModelError(
@@ -66,10 +74,7 @@ class Norm:
         scale = 1 / np.sqrt(square)
         if self.weight is not None:
             scale = scale * self._array(self.weight, tensors)
-        bias = (bias - _along(mean, bias)) * _along(scale, bias)
-        if self.bias is not None:
-            bias = bias + _along(self._array(self.bias, tensors), bias)
-        return weight * _along(scale, weight), bias
+        return scale
 
     def _array(self, name: str, tensors: Tensors) -> NDArray[np.float64]:
         return float_array(tensors[name], name, self.path).astype(np.float64)
@@ -81,15 +86,46 @@ def _along(channels: Array, like: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """Weights that are integers times a scale.
+
+    Attributes
+    ----------
+    bits: width of the integers, two's complement where `signed`.
+    scale: of all weights (of shape ()), or one per output channel.
+    """
+
+    bits: int
+    signed: bool
+    scale: Constant
+
+    def folded(self, norm: Norm, tensors: Tensors) -> Quantisation:
+        """The same integers after `norm` is folded into the weights."""
+        return replace(self, scale=Constant.of(self.scale.array * norm.factors(tensors)))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        entry = {
+            "bits": self.bits,
+            "signed": self.signed,
+            "zero_point": 0,
+            "scale": self.scale.array.reshape(-1).tolist(),
+        }
+        return to_metadata(quantisation=entry)
+
+
+@dataclass(frozen=True)
 class Weighted(ABC):
     """A layer with weights and a bias.
 
     Attributes
     ----------
     changes: batch norms, and constants added, of the bias's shape; folded in one after the other.
+    quantisation: of the weights before these.
     """
 
     changes: tuple[Norm | Constant, ...] = ()
+    quantisation: Quantisation | None = None
 
     def changed(self, change: Norm | Constant) -> Weighted:
         """The same layer followed by `change`."""
@@ -101,14 +137,19 @@ class Weighted(ABC):
 
     def nodes(self, layer: Layer, tensors: Tensors) -> Nodes:
         weight, bias = self._weights(layer, tensors)
+        quantisation = self.quantisation
         for change in self.changes:
             if bias is None:
                 bias = np.zeros(self.bias_shape(layer.shape))
             if isinstance(change, Norm):
                 weight, bias = change.folded(weight, bias, tensors)
+                quantisation = quantisation and quantisation.folded(change, tensors)
             else:
                 bias = bias + change.array
-        return [("", self._node(layer, weight, bias))]
+        node = self._node(layer, weight, bias)
+        if quantisation is not None:
+            node.metadata = quantisation.metadata
+        return [("", node)]
 
     @abstractmethod
     def _weights(self, layer: Layer, tensors: Tensors) -> Weights: ...

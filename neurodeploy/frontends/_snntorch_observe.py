@@ -60,6 +60,7 @@ class Observation:
         for one that forward does not use.
     pools: max pooling in one step: which calls of its path it is.
     steps: how many steps were observed.
+    computed: what layers compute with that is no tensor of the model, by name.
     """
 
     parts: dict[str, nn.Module]
@@ -73,6 +74,7 @@ class Observation:
     arguments: dict[str, str | None]
     pools: dict[Layer, Use]
     steps: int
+    computed: dict[str, torch.Tensor]
 
     @property
     def forward(self) -> Forward:
@@ -155,6 +157,7 @@ def _observe(
         {name: tracer.owners.get(name) for name in arguments},
         uses(tracer.pooled, steps),
         steps,
+        tracer.computed,
     )
 
 
@@ -207,7 +210,8 @@ def _check_unchanged(before: dict[str, bytes], after: dict[str, bytes]) -> None:
             raise ModelError(
                 "is changed by forward",
                 node=name,
-                hint="Set it outside forward; parameters must be the same in every step.",
+                hint="Set it outside forward, or, where only the first run sets it (scales of "
+                "Brevitas), run the model once first; parameters must be the same in every step.",
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from neurodeploy.errors import ModelError
+from neurodeploy.frontends import _snntorch_brevitas as brevitas
 from neurodeploy.frontends import _snntorch_layers as layers
 
 _transposed = partial(layers.convolution, transposed=True)
@@ -45,6 +46,11 @@ MODULES: Mapping[type[nn.Module], layers.Rule] = {
     nn.MaxPool1d: partial(layers.maximum, axes=1),
     nn.MaxPool2d: partial(layers.maximum, axes=2),
 }
+
+
+def rule_of(cls: type[nn.Module]) -> layers.Rule | None:
+    """The rule of a class of stateless layers; None where there is none."""
+    return MODULES.get(cls) or brevitas.rule_of(cls)
 
 
 _DROPOUT = "input p=0.5 training={} inplace=False"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurodeploy.frontends import _snntorch_brevitas as brevitas
 from neurodeploy.frontends import _snntorch_ops as ops
 from neurodeploy.frontends._snntorch_arithmetic import (
     NAMES,
@@ -24,7 +25,7 @@ from neurodeploy.frontends._snntorch_casts import keeps
 from neurodeploy.frontends._snntorch_classes import NEURONS, refusal, states
 from neurodeploy.frontends._snntorch_layers import Call, Rule, flattened, names_of
 from neurodeploy.frontends._snntorch_maps import AnyOf
-from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments
+from neurodeploy.frontends._snntorch_registry import FUNCTIONS, MODULES, arguments, rule_of
 from neurodeploy.frontends._snntorch_states import StateTracer
 from neurodeploy.frontends._snntorch_values import (
     OPERANDS,
@@ -64,6 +65,7 @@ class Tracer(StateTracer):
     Attributes
     ----------
     pooled: the value of every max pooling, in the order of the calls.
+    computed: what layers compute with that is no tensor of the model, by name.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Tracer(StateTracer):
         super().__init__(module, samples, dtype)
         self.pooled: list[Layer] = []
         self._seen: set[str] = set()
+        self.computed: dict[str, torch.Tensor] = {}
         self._names = names_of(tensors_of(module))
         self._entered: tuple[str, Operand] | None = None  # the layer that runs, what drives it
         for path, part in self.parts.items():
@@ -92,13 +95,14 @@ class Tracer(StateTracer):
             return
         first_time = path not in self._seen
         self._seen.add(path)
-        if first_time and (refused := refusal(module)) is not None:
+        if first_time and (refused := refusal(module) or brevitas.refusal(module)) is not None:
             raise self._refuse(
                 f"{type(module).__name__} is not supported: {refused.reason}", refused.hint
             )
-        if type(module) is not library or library not in LEAVES:
+        known = library in NEURONS or rule_of(library) is not None
+        if type(module) is not library or not known:
             name = type(module).__name__
-            if library not in LEAVES or type(module) is library:
+            if not known or type(module) is library:
                 raise self._refuse(f"{name} is not supported", ops.hint(name))
             raise self._refuse(
                 f"{name} is not supported: a subclass of {library.__name__} may compute anything",
@@ -135,11 +139,11 @@ class Tracer(StateTracer):
     def _leaf(
         self, path: str, module: nn.Module, x: torch.Tensor, operand: Operand, output: Any
     ) -> None:
-        if isinstance(module, NEURONS):
+        rule, name = rule_of(type(module)), type(module).__name__
+        if rule is None:
             self._fired(path, module, operand, output)
         else:
-            name = type(module).__name__
-            self._layer(MODULES[type(module)], name, path, x, operand, module, output)
+            self._layer(rule, name, path, x, operand, module, output)
 
     def _layer(
         self,
@@ -159,7 +163,7 @@ class Tracer(StateTracer):
         if not output.numel():
             raise self._turned(name, x, output, "Nothing is left; use a larger input.")
         shape = tuple(output.shape[1:])
-        call = Call(name, path, operand, shape, options, self._names, self.parts)
+        call = Call(name, path, operand, shape, options, self._names, self.parts, self.computed)
         value = rule(call)
         self.track(output, value)
         if value is not operand and isinstance(value, Layer) and isinstance(value.op, AnyOf):
@@ -320,4 +324,4 @@ def _first(args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_library(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("torch", "snntorch")
+    return cls.__module__.split(".")[0] in ("torch", "snntorch", "brevitas")

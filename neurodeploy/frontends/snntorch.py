@@ -53,6 +53,8 @@ def from_snntorch(
     - `BatchNorm1d/2d` with running statistics, folded into the `Linear` or convolution before it,
       else as a depthwise convolution (of features, up to 4096: as a diagonal matrix);
     - `Flatten` of any axes but the batch, `Identity`, all dropouts (inactive);
+    - `QuantLinear`, `QuantConv1d/2d` of Brevitas with symmetric integer weights, one scale or one
+      per output channel, any bias and no quantised activations;
     - sums and differences of values, products and quotients with constants, and constants added to
       what a `Linear` or convolution delivers, into whose bias they go.
 
@@ -85,7 +87,10 @@ def from_snntorch(
         takes several nodes, the last has its name.  Inputs are named `input`, or `input.<argument
         of forward>` where there are several.  Weights have the model's type (float64 where
         something is folded in), neuron parameters are float64 of the population's shape; shapes are
-        without batch and time.  Every neuron carries its `Semantics` in its metadata.  Recurrent
+        without batch and time.  Every neuron carries its `Semantics` in its metadata, every layer
+        of Brevitas the `quantisation` of its weights: `bits`, `signed`, `zero_point` (0) and
+        `scale`, a list of one number or one per output channel; weight / scale, rounded, are the
+        integers (a scale is negative where a batch norm with a negative weight follows).  Recurrent
         weights are a node `<neuron>.recurrent` between the neuron and itself; what they carry
         arrives one step later.
 
