@@ -314,6 +314,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "0",
         "FloatQuantTensor",
     ),
+    "scale per input": (
+        lambda: dense(
+            weight_scaling_impl_type="const", weight_scaling_init=torch.linspace(0.3, 0.5, 20)
+        ),
+        "0",
+        "scales of shape (20,)",
+    ),
     "unsigned binary": (
         lambda: dense(weight_quant=quant.SignedBinaryWeightPerTensorConst, weight_signed=False),
         "0",
