@@ -89,8 +89,6 @@ def expected_refusal(cell: Cell) -> str | None:
         return "forward failed with RuntimeError"  # snnTorch itself fails
     if cell.neuron == "Alpha" and cell.reset != "none":
         return "its reset changes two currents after they took the input of the step"
-    if (cell.recurrence, cell.drive) == ("all-to-all", "Conv2d"):
-        return "Linear from neurons of shape (6, 4, 3) to themselves is not supported"
     return None
 
 
