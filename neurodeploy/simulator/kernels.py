@@ -145,10 +145,10 @@ def _add_patches(lanes: int) -> Any:
         current: int32 (tiles, rows, 128), changed.
         """
         rows = len(first) - 1
+        zero = splat(0, field.dtype, lanes)
+        for j in range(0, len(field), lanes):
+            store(field, j, zero)
         for r in range(start, stop):
-            zero = splat(0, field.dtype, lanes)
-            for j in range(0, len(field), lanes):
-                store(field, j, zero)
             for e in range(first[r], first[r + 1]):
                 i = events[e]
                 origin, q = corner[i], np.intp(patch[i])
@@ -159,7 +159,9 @@ def _add_patches(lanes: int) -> Any:
             for j in range(len(home)):
                 lane = j * lanes
                 place = (lane // TILE * rows + r) * TILE + lane % TILE
-                total = widen(load(field, np.intp(home[j]), lanes), np.int32) << shift
+                at = np.intp(home[j])
+                total = widen(load(field, at, lanes), np.int32) << shift
+                store(field, at, zero)  # what lies beside the target's pixels is never read
                 if not fresh:
                     total = total + load(current, place, lanes)
                 store(current, place, total)

@@ -30,22 +30,22 @@ class Layout:
     shape: Shape
     pixel: int = 0
 
-    @property
+    @functools.cached_property
     def used(self) -> int:
         """Number of lanes up to the last neuron's."""
         return math.prod(self.shape[1:]) * self.pixel if self.pixel else math.prod(self.shape)
 
-    @property
+    @functools.cached_property
     def tiles(self) -> int:
         """Number of tiles."""
         return -(-self.used // TILE)
 
-    @property
+    @functools.cached_property
     def lanes(self) -> int:
         """Number of lanes, those without a neuron among them."""
         return self.tiles * TILE
 
-    @property
+    @functools.cached_property
     def words(self) -> int:
         """Number of 64-bit words that hold one step's spikes."""
         return self.lanes // WORD

@@ -149,7 +149,8 @@ def run_lif(
     registers: (tiles, 5, 128), of the same dtype: du, dv, vth, bias, and the activation by a
         neuron's own spike.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
-    state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and whether it just spiked.
+    state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and what its own spike adds
+        to the next current.
     words, step, first: see `target.Cells.advance`.
     record: whether to fill the last three.
     u_out, v_out, potential: like `current`: the states after the step, and v as it was compared
@@ -165,10 +166,10 @@ def run_lif(
         for b in range(samples):
             q = (tile * samples + b) * 3 * TILE + lane
             u, v = load(state, q, WORD), load(state, q + TILE, WORD)
-            fired = load(state, q + 2 * TILE, WORD)
+            late = load(state, q + 2 * TILE, WORD)
             at = (tile * samples + b) * steps * TILE + lane
             for t in range(steps):
-                a = wrap_int32(load(current, at, WORD) + own * fired)
+                a = wrap_int32(load(current, at, WORD) + late)
                 # The constants let the compiler leave multiplications out.
                 u = update_u(u, a, DECAY_ONE - 1) if forgets_u else update_u(u, a, du)
                 if forgets_v:
@@ -180,7 +181,7 @@ def run_lif(
                 fired = fires(v, vth)
                 if record:
                     store(potential, at, v)
-                v = reset(v, fired)
+                v, late = reset(v, fired), own * fired
                 words[b, step + t, first * TILE // WORD + half] = nonzero(fired)
                 if record:
                     store(u_out, at, u)
@@ -188,4 +189,4 @@ def run_lif(
                 at += TILE
             store(state, q, u)
             store(state, q + TILE, v)
-            store(state, q + 2 * TILE, fired)
+            store(state, q + 2 * TILE, late)
