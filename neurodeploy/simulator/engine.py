@@ -88,19 +88,21 @@ def run(
 
     def work(part: slice, helpers: Helpers) -> int:
         scratch = spare.pop()
-        block = Block(
-            prepared,
-            {name: array[part] for name, array in spikes.items()},
-            {name: array[part] for name, array in words.items()},
-            {
-                name: {state: array[part] for state, array in kept.items()}
-                for name, kept in states.items()
-            },
-            scratch,
-            helpers,
-        )
-        block.run(chunk, stopped.is_set)
-        spare.append(scratch)
+        try:
+            block = Block(
+                prepared,
+                {name: array[part] for name, array in spikes.items()},
+                {name: array[part] for name, array in words.items()},
+                {
+                    name: {state: array[part] for state, array in kept.items()}
+                    for name, kept in states.items()
+                },
+                scratch,
+                helpers,
+            )
+            block.run(chunk, stopped.is_set)
+        finally:
+            spare.append(scratch)
         return block.samples
 
     done = 0
