@@ -14,8 +14,18 @@ import numpy as np
 
 from neurodeploy.simulator.jit import kernel
 from neurodeploy.simulator.layout import TILE, WORD
-from neurodeploy.simulator.vectors import load, lowest, nonzero, ones, splat, store, widen
+from neurodeploy.simulator.vectors import (
+    flags,
+    load,
+    lowest,
+    nonzero,
+    ones,
+    splat,
+    store,
+    widen,
+)
 
+INT8_MAX = 127
 AHEAD = 8
 """Events are written this many at a time, so `list_events` needs room for as many more."""
 
@@ -37,6 +47,31 @@ def pack(spikes: Any, words: Any) -> None:
             words[r, w] = nonzero(load(spikes, r * neurons + w * WORD, WORD))
         for i in range(whole * WORD, neurons):
             words[r, whole] |= np.uint64(spikes[r, i] != 0) << np.uint64(i % WORD)
+
+
+@kernel
+def count(words: Any, totals: Any) -> None:
+    """How often each lane spikes.
+
+    Parameters
+    ----------
+    words: uint64 (samples, steps, words).
+    totals: int64 (samples, lanes), filled.
+    """
+    samples, steps, width = words.shape
+    for b in range(samples):
+        for w in range(width):
+            at = (b * width + w) * WORD
+            total = splat(0, np.int64, WORD)
+            start = 0
+            while start < steps:
+                stop = min(start + INT8_MAX, steps)
+                part = splat(0, np.int8, WORD)
+                for t in range(start, stop):
+                    part = part + flags(words[b, t, w])
+                total = total + widen(part, np.int64)
+                start = stop
+            store(totals, at, total)
 
 
 @kernel
