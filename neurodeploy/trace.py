@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,14 @@ from neurodeploy.linear import Shape
 
 Spikes = NDArray[np.uint8]
 UINT8_MAX = 255
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Spikes that know a faster way to be counted than to be looked at one by one."""
+
+    def counts(self, name: str) -> NDArray[np.int64]:
+        """Spikes per sample and neuron of `name`: int64 (samples, *shape)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +56,9 @@ class Trace:
 
     def counts(self, name: str) -> NDArray[np.int64]:
         """Spikes per sample and neuron of `name`: int64 (samples, *shape)."""
-        spikes = self.spikes[name]
-        total = np.zeros((len(spikes), *spikes.shape[2:]), np.int64)
-        for start in range(0, spikes.shape[1], UINT8_MAX):  # sums of bytes are fast
-            total += spikes[:, start : start + UINT8_MAX].sum(axis=1, dtype=np.uint8)
-        return total
+        if isinstance(self.spikes, Counting):
+            return self.spikes.counts(name)
+        return count_spikes(self.spikes[name])
 
     def decisions(self, output: str) -> NDArray[np.int64]:
         """Class per sample: the output neuron with most spikes, the first of equals.
@@ -62,6 +68,14 @@ class Trace:
         read = self.values.get(output)
         counts = self.counts(output) if read is None else read.sum(axis=1)
         return np.asarray(counts.reshape(len(counts), -1).argmax(axis=1))
+
+
+def count_spikes(spikes: Spikes) -> NDArray[np.int64]:
+    """Spikes per sample and neuron, int64 (samples, *shape), of uint8 (samples, steps, *shape)."""
+    total = np.zeros((len(spikes), *spikes.shape[2:]), np.int64)
+    for start in range(0, spikes.shape[1], UINT8_MAX):  # sums of bytes are fast
+        total += spikes[:, start : start + UINT8_MAX].sum(axis=1, dtype=np.uint8)
+    return total
 
 
 def concatenate(traces: list[Trace]) -> Trace:

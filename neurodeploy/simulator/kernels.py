@@ -14,8 +14,18 @@ import numpy as np
 
 from neurodeploy.simulator.jit import kernel
 from neurodeploy.simulator.layout import TILE, WORD
-from neurodeploy.simulator.vectors import load, lowest, nonzero, ones, splat, store, widen
+from neurodeploy.simulator.vectors import (
+    flags,
+    load,
+    lowest,
+    nonzero,
+    ones,
+    splat,
+    store,
+    widen,
+)
 
+INT8_MAX = 127
 AHEAD = 8
 """Events are written this many at a time, so `list_events` needs room for as many more."""
 
@@ -37,6 +47,31 @@ def pack(spikes: Any, words: Any) -> None:
             words[r, w] = nonzero(load(spikes, r * neurons + w * WORD, WORD))
         for i in range(whole * WORD, neurons):
             words[r, whole] |= np.uint64(spikes[r, i] != 0) << np.uint64(i % WORD)
+
+
+@kernel
+def count(words: Any, totals: Any) -> None:
+    """How often each lane spikes.
+
+    Parameters
+    ----------
+    words: uint64 (samples, steps, words).
+    totals: int64 (samples, lanes), filled.
+    """
+    samples, steps, width = words.shape
+    for b in range(samples):
+        for w in range(width):
+            at = (b * width + w) * WORD
+            total = splat(0, np.int64, WORD)
+            start = 0
+            while start < steps:
+                stop = min(start + INT8_MAX, steps)
+                part = splat(0, np.int8, WORD)
+                for t in range(start, stop):
+                    part = part + flags(words[b, t, w])
+                total = total + widen(part, np.int64)
+                start = stop
+            store(totals, at, total)
 
 
 @kernel
@@ -68,25 +103,55 @@ def list_events(words: Any, valid: Any, start: Any, stop: Any, events: Any, firs
 
 
 @kernel
-def add_rows(
-    events: Any,
-    first: Any,
-    weight: Any,
-    accumulator: Any,
-    most: Any,
-    shift: Any,
-    fresh: Any,
-    current: Any,
+def add_pairs(
+    events: Any, first: Any, pairs: Any, most: Any, shift: Any, fresh: Any, current: Any
 ) -> None:
-    """current[o] (+)= (sum over events i of weight[i, o]) 2^shift, for each row.
+    """current[o] (+)= (sum over events i of weight[i, o]) 2^shift, for each row; 8-bit weights.
+
+    Two weights lie in one 16-bit number, 256 h + (l + 128), so that neither has to be widened: the
+    sum H of the h comes from the numbers shifted right, and the sum of the l is what is left of the
+    sum of the numbers, modulo 2^16, without 256 H and 128 per event.
 
     Parameters
     ----------
     events, first: see `list_events`.
-    weight: (tiles, source lanes, 128), integers.
-    accumulator: the dtype in which up to `most` weights are added.
+    pairs: int16 (tiles, source lanes, 64); in the k-th of a tile h is the weight of lane 64 + k and
+        l that of lane k.
+    most: how many weights can be added in 16 bits.
     fresh: whether `current` is overwritten.
     current: int32 (tiles, rows, 128), changed.
+    """
+    tiles, inputs, _ = pairs.shape
+    rows = len(first) - 1
+    for tile in range(tiles):
+        base = tile * inputs * WORD
+        for r in range(rows):
+            at = (tile * rows + r) * TILE
+            low = splat(0, np.int32, WORD) if fresh else load(current, at, WORD)
+            high = splat(0, np.int32, WORD) if fresh else load(current, at + WORD, WORD)
+            start = first[r]
+            while start < first[r + 1]:
+                stop = min(start + most, first[r + 1])
+                both, upper = splat(0, np.int16, WORD), splat(0, np.int16, WORD)
+                for e in range(start, stop):
+                    row = load(pairs, base + np.intp(events[e]) * WORD, WORD)
+                    both = both + row
+                    upper = upper + (row >> 8)
+                lower = both - (upper << 8) - 128 * (stop - start)
+                low = low + (widen(lower, np.int32) << shift)
+                high = high + (widen(upper, np.int32) << shift)
+                start = stop
+            store(current, at, low)
+            store(current, at + WORD, high)
+
+
+@kernel
+def add_rows(events: Any, first: Any, weight: Any, shift: Any, fresh: Any, current: Any) -> None:
+    """As `add_pairs`, for wider weights.
+
+    Parameters
+    ----------
+    weight: int16 or int32 (tiles, source lanes, 128), whose sums 32 bits hold.
     """
     tiles, inputs, _ = weight.shape
     rows = len(first) - 1
@@ -94,16 +159,13 @@ def add_rows(
         base = tile * inputs * TILE
         for r in range(rows):
             at = (tile * rows + r) * TILE
-            total = splat(0, np.int32, TILE) if fresh else load(current, at, TILE)
-            start = first[r]
-            while start < first[r + 1]:
-                stop = min(start + most, first[r + 1])
-                part = splat(0, accumulator, TILE)
-                for e in range(start, stop):
-                    row = load(weight, base + np.intp(events[e]) * TILE, TILE)
-                    part = part + widen(row, accumulator)
-                total = total + (widen(part, np.int32) << shift)
-                start = stop
+            total = splat(0, np.int32, TILE)
+            for e in range(first[r], first[r + 1]):
+                row = load(weight, base + np.intp(events[e]) * TILE, TILE)
+                total = total + widen(row, np.int32)
+            total = total << shift
+            if not fresh:
+                total = total + load(current, at, TILE)
             store(current, at, total)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.simulator.layout import Layout
-from neurodeploy.trace import Spikes
+from neurodeploy.trace import Spikes, count_spikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,17 @@ class PackedSpikes(Mapping[str, Spikes]):
         if name in self.inputs:
             return self.inputs[name]
         return self.layouts[name].unpack(self.words[name])
+
+    def counts(self, name: str) -> NDArray[np.int64]:
+        """Spikes per sample and neuron of a population or input, int64 (samples, *shape)."""
+        if name in self.inputs:
+            return count_spikes(self.inputs[name])
+        from neurodeploy.simulator.kernels import count
+
+        words, layout = self.words[name], self.layouts[name]
+        totals = np.empty((len(words), layout.lanes), np.int64)
+        count(words, totals)
+        return layout.neurons(totals)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.inputs

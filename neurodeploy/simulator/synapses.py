@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Pair, Shape
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.kernels import ADD_PATCHES, add_rows
-from neurodeploy.simulator.layout import TILE, Layout, aligned
+from neurodeploy.simulator.kernels import ADD_PATCHES, add_pairs, add_rows
+from neurodeploy.simulator.layout import TILE, WORD, Layout, aligned
 
+INT8_MAX = (1 << 7) - 1
 INT16_MAX = (1 << 15) - 1
 INT32_MAX = (1 << 31) - 1
 Scratch = Callable[[str, Shape, Any], NDArray[Any]]
@@ -70,16 +71,16 @@ class Sums(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """All-to-all synapses: a spike adds a row of weights.
+class Pairs:
+    """All-to-all synapses of 8 bits.
 
     Attributes
     ----------
-    weight: int8, int16 or int32 (tiles, source lanes, 128).
-    most: how many weights the accumulator can add.
+    pairs: int16 (tiles, source lanes, 64); see `kernels.add_pairs`.
+    most: how many weights 16 bits can add.
     """
 
-    weight: NDArray[Any]
+    pairs: NDArray[np.int16]
     most: int
 
     def add(
@@ -92,9 +93,32 @@ class Rows:
         scratch: Scratch,
     ) -> None:
         tiles = part.of(len(current))
-        weight, target = self.weight[tiles], current[tiles]
-        accumulator = np.dtype(np.int16 if weight.dtype == np.int8 else np.int32)
-        add_rows(events.lanes, events.first, weight, accumulator, self.most, shift, fresh, target)
+        pairs, target = self.pairs[tiles], current[tiles]
+        add_pairs(events.lanes, events.first, pairs, self.most, shift, fresh, target)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All-to-all synapses of more than 8 bits.
+
+    Attributes
+    ----------
+    weight: int16 or int32 (tiles, source lanes, 128).
+    """
+
+    weight: NDArray[Any]
+
+    def add(
+        self,
+        events: Events,
+        shift: int,
+        fresh: bool,
+        part: Part,
+        current: NDArray[np.int32],
+        scratch: Scratch,
+    ) -> None:
+        tiles = part.of(len(current))
+        add_rows(events.lanes, events.first, self.weight[tiles], shift, fresh, current[tiles])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +190,7 @@ def prepare(synapses: Synapses, source: Layout, target: Layout) -> Prepared:
     weight = synapses.weight >> halvings
     sums: Sums
     if synapses.kind == "dense":
-        sums = _rows(weight, source, target)
+        sums = _dense(weight, source, target)
     else:
         small = max(-low, high) >> halvings <= INT16_MAX
         build = _convolution if synapses.kind == "conv2d" else _one_to_one
@@ -198,17 +222,24 @@ def _halvings(weight: IntArray) -> int:
     return (together & -together).bit_length() - 1 if together else 0
 
 
-def _rows(weight: IntArray, source: Layout, target: Layout) -> Rows:
+def _dense(weight: IntArray, source: Layout, target: Layout) -> Pairs | Rows:
     reach = max(-int(weight.min(initial=0)), int(weight.max(initial=0)))
-    dtype = np.int8 if reach <= 127 else np.int16 if reach <= INT16_MAX else np.int32
+    dtype = np.int16 if reach <= INT16_MAX else np.int32
     by_source = np.zeros((len(weight), source.used), dtype)
     by_source[:, source.index] = weight
     by_lane = np.zeros((target.lanes, source.used), dtype)
     by_lane[target.index] = by_source
-    tiles = aligned((target.tiles, source.used, TILE), dtype)
-    tiles[:] = by_lane.reshape(target.tiles, TILE, -1).transpose(0, 2, 1)
-    # 16-bit accumulators serve 8-bit weights; wider ones hold any sum, as `_bounds` has checked.
-    return Rows(tiles, INT16_MAX // max(reach, 1) if dtype is np.int8 else INT32_MAX)
+    tiles = by_lane.reshape(target.tiles, TILE, -1).transpose(0, 2, 1)
+    if reach > INT8_MAX:
+        return Rows(_aligned(tiles))
+    low, high = tiles[..., :WORD], tiles[..., WORD:]
+    return Pairs(_aligned(256 * high + (low + 128)), INT16_MAX // max(reach, 1))
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    result = aligned(values.shape, values.dtype)
+    result[:] = values
+    return result
 
 
 def _one_to_one(
@@ -308,7 +339,7 @@ def _convolution(
         vector=vector,
         corner=source.arrange(corner).astype(np.int32),
         patch=source.arrange(kind * int(used.sum()) * vector).astype(np.int32),
-        weight=np.ascontiguousarray(vectors[:, used]),
+        weight=_aligned(vectors[:, used]),
         steps=steps.reshape(-1)[used].astype(np.int32),
         home=home.astype(np.int32),
         field=zeros + vector,

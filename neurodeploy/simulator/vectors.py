@@ -121,6 +121,18 @@ def nonzero(typing: Any, vector: Any) -> Any:
 
 
 @_inside
+def flags(typing: Any, word: Any) -> Any:
+    """64 lanes of 8 bits: 1 where a bit of a uint64 is set, else 0."""
+    kind = Vector(8, 64)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = builder.bitcast(args[0], ir.VectorType(ir.IntType(1), kind.lanes))
+        return builder.zext(lanes, kind.llvm)
+
+    return kind(types.uint64), code
+
+
+@_inside
 def ones(typing: Any, word: Any) -> Any:
     """How many bits of a uint64 are set."""
     return types.int64(types.uint64), lambda context, builder, signature, args: builder.ctpop(*args)

@@ -22,7 +22,7 @@ from neurodeploy.simulator.engine import in_model_units, run, simulate
 from neurodeploy.simulator.plan import plan, stepwise
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.machine import STATES, LoihiMachine
-from neurodeploy.trace import Spikes, Trace
+from neurodeploy.trace import Counting, Spikes, Trace
 from tests.builders import convolutions, small_program, spikes_for
 
 MACHINE = LoihiMachine()
@@ -283,6 +283,17 @@ def test_a_prepared_program_runs_any_number_of_times() -> None:
     first, second = (run(prepared, part) for part in (spikes, spikes[:2, :5]))
     for name in program.shapes:
         assert np.array_equal(first.spikes[name][:2, :5], second.spikes[name])
+
+
+@settings(max_examples=20, deadline=None)
+@given(programs(), st.integers(1, 3), st.sampled_from([1, 9, 127, 128, 600]))
+def test_spikes_are_counted_as_bits(program: Program, samples: int, steps: int) -> None:
+    trace = simulate(program, spikes_for(0, samples, steps, (2, 5, 4)), MACHINE)
+    for name in program.shapes:
+        found = trace.counts(name)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, trace.spikes[name].sum(axis=1, dtype=np.int64))
+    assert isinstance(trace.spikes, Counting)
 
 
 def test_spikes_are_kept_as_bits() -> None:

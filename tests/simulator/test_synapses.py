@@ -19,6 +19,7 @@ from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.synapses import (
     WHOLE,
     Events,
+    Pairs,
     Part,
     Patches,
     Rows,
@@ -134,32 +135,43 @@ def test_one_to_one_synapses(seed: int, target: bool, size: int) -> None:
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_more_events_than_16_bits_can_add(sign: int) -> None:
     """Weights of 8 bits are added in 16 bits for as long as these cannot overflow."""
-    weight = np.full((3, 2000), sign * 127)
-    synapses = dense(weight, (2000,), (3,))
-    sums = prepare(synapses, Layout((2000,)), Layout((3,))).sums
-    assert isinstance(sums, Rows)
-    assert (sums.weight.dtype, sums.most) == (np.int8, 258)
+    weight = np.full((130, 2000), sign * 127)
+    weight[1:3] *= -1
+    synapses = dense(weight, (2000,), (130,))
+    sums = prepare(synapses, Layout((2000,)), Layout((130,))).sums
+    assert isinstance(sums, Pairs)
+    assert sums.most == 258
     for count in (257, 258, 259, 516, 517, 2000):
         spikes = np.zeros((1, 1, 2000), np.uint8)
         spikes[..., :count] = 1
-        assert np.all(weight_sums(spikes, synapses) == sign * 127 * count)
+        assert np.array_equal(weight_sums(spikes, synapses)[0, 0], weight[:, 0] * count)
+
+
+def test_every_pair_of_8_bit_weights() -> None:
+    """Both weights of a pair come back, whatever the other one is."""
+    values = np.arange(-127, 128)
+    weight = np.zeros((128, 255), np.int64)
+    spikes = np.eye(255, dtype=np.uint8)[None]
+    for low in values:
+        weight[0], weight[64] = low, values
+        sums = weight_sums(spikes, dense(weight, (255,), (128,)))
+        assert np.array_equal(sums[0], weight.T)
 
 
 def test_the_narrowest_weights_that_hold_the_values() -> None:
-    for largest, dtype in ((127, np.int8), (128, np.int16), (32767, np.int16), (32768, np.int32)):
+    for largest, dtype in ((127, None), (128, np.int16), (32767, np.int16), (32768, np.int32)):
         for sign in (-1, 1):
             weight = [[sign * largest, 1]]
             sums = prepare(dense(weight, (2,), (1,)), Layout((2,)), Layout((1,))).sums
-            assert isinstance(sums, Rows)
-            assert sums.weight.dtype == dtype
+            assert isinstance(sums, Pairs if dtype is None else Rows)
+            assert isinstance(sums, Pairs) or sums.weight.dtype == dtype
 
 
 def test_shared_powers_of_two_are_taken_out() -> None:
     weight = np.array([[-254, 8], [0, 2]]) << 3
     prepared = prepare(dense(weight, (2,), (2,)), Layout((2,)), Layout((2,)))
     assert (prepared.halvings, prepared.low, prepared.high) == (4, -254 << 3, 8 << 3)
-    assert isinstance(prepared.sums, Rows)
-    assert prepared.sums.weight.dtype == np.int8
+    assert isinstance(prepared.sums, Pairs)
     assert prepare(dense([[0, 0]], (2,), (1,)), Layout((2,)), Layout((1,))).halvings == 0
 
 

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from numba import njit
 from numba.core.errors import TypingError
 
-from neurodeploy.simulator.vectors import load, lowest, nonzero, ones, splat, store, widen
+from neurodeploy.simulator.vectors import (
+    flags,
+    load,
+    lowest,
+    nonzero,
+    ones,
+    splat,
+    store,
+    widen,
+)
 
 OPERATIONS: list[Callable[[Any, Any], Any]] = [
     operator.add, operator.sub, operator.mul, operator.and_, operator.gt, operator.ge, operator.lt,
@@ -109,6 +118,11 @@ def _masks(a: Any) -> Any:
 
 
 @njit
+def _spread_bits(word: Any, out: Any) -> None:
+    store(out, 0, flags(word))
+
+
+@njit
 def _counted(word: Any) -> Any:
     return ones(word), lowest(word)
 
@@ -116,7 +130,10 @@ def _counted(word: Any) -> Any:
 @settings(max_examples=50)
 @given(st.integers(0, 2**64 - 1))
 def test_words_of_bits(word: int) -> None:
-    flags = np.array([word >> i & 1 for i in range(64)], np.uint8)
-    assert _masks(flags * np.uint8(255)) == (word & 0xFFFF, word)
+    bits = np.array([word >> i & 1 for i in range(64)], np.uint8)
+    assert _masks(bits * np.uint8(255)) == (word & 0xFFFF, word)
+    out = np.zeros(64, np.int8)
+    _spread_bits(np.uint64(word), out)
+    assert np.array_equal(out, bits)
     expected = bin(word).count("1"), (word & -word).bit_length() - 1 if word else 64
     assert _counted(np.uint64(word)) == expected

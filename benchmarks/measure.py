@@ -1,0 +1,97 @@
+"""Times, memory, and what the machine could read at most."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+import tracemalloc
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import njit
+
+from benchmarks.contestants import Run, cores
+from neurodeploy.simulator.layout import aligned
+from neurodeploy.simulator.vectors import load, splat, store
+
+LANES = 64
+BANDWIDTH_REPEATS = 15
+
+
+def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Seconds of each run, all of them once per round, so that a busy machine slows down all."""
+    for _ in range(warm_up):
+        for run in runs.values():
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(theirs: list[float], ours: list[float]) -> float:
+    """Median over the rounds of how many times longer theirs took."""
+    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+
+
+def peak_bytes(run: Run) -> int:
+    """Most memory that Python and numpy hold at a time during `run`, beyond what they held before.
+
+    torch's own memory is not counted.
+    """
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@njit(nogil=True)
+def _read(values: Any, rounds: Any, result: Any) -> None:
+    total = splat(0, np.int64, LANES)
+    for _ in range(rounds):
+        for i in range(0, len(values), LANES):
+            total = total + load(values, i, LANES)
+    store(result, 0, total)
+
+
+def read_bandwidth(size: int) -> float:
+    """Bytes per second that all cores together read, each over `size` bytes of its own."""
+    rounds = max(1, (1 << 27) // size)
+    arrays = [aligned((size // 8 // LANES * LANES,), np.int64) for _ in range(cores())]
+    results = [np.zeros(LANES, np.int64) for _ in arrays]
+    for array, result in zip(arrays, results, strict=True):
+        array[:] = 1
+        _read(array, 1, result)
+    times = []
+    with ThreadPoolExecutor(len(arrays)) as pool:
+        for _ in range(BANDWIDTH_REPEATS):
+            start = time.perf_counter()
+            list(pool.map(_read, arrays, [rounds] * len(arrays), results))
+            times.append(time.perf_counter() - start)
+    return sum(array.nbytes for array in arrays) * rounds / statistics.median(times)
+
+
+def machine() -> dict[str, Any]:
+    """What this was measured on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
+    return {
+        "processor": model,
+        "cores": cores(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "torch": torch.__version__,
+    }
