@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,42 @@ GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
 
 
+class Cells(Protocol):
+    """One population ready to run; its neurons lie in tiles of 128 lanes (`simulator.kernels`)."""
+
+    @property
+    def initial(self) -> NDArray[Any]:
+        """State before the first step, (tiles, registers, 128), int32 or int64.
+
+        Its dtype is the one in which `advance` wants currents.
+        """
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the states that can be recorded."""
+
+    def advance(
+        self,
+        current: NDArray[Any],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        """Run some steps of some tiles.
+
+        Parameters
+        ----------
+        current: (tiles, samples, steps, 128), what neurons receive in each step.
+        state: (tiles, samples, registers, 128), changed.
+        words: uint64 (samples, all steps, words); bit i of word w is set where lane 64 w + i
+            spikes.  Steps from `step` on and words from 2 `first` on are filled.
+        first: which tile of the population comes first in `current` and `state`.
+        record: for each of `recorded` an array like `current` to be filled, or nothing.
+        """
+
+
 @runtime_checkable
 class Machine(Protocol):
     """A chip's arithmetic, as the simulator uses it."""
@@ -32,16 +68,19 @@ class Machine(Protocol):
     def activation(self, total: NDArray[np.int64], synapses: Synapses) -> NDArray[np.int64]:
         """What a population receives for an exact sum of weights."""
 
-    def neurons(
-        self,
-        current: NDArray[np.int64],
-        population: Neurons,
-        recurrent: tuple[Synapses, ...],
-        record: bool,
-    ) -> tuple[Spikes, dict[str, NDArray[np.int64]]]:
-        """Spikes and, where `record`, states by name, for currents (samples, steps, n).
+    def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
+        """k >= 0 with `activation(total) == total * 2^k` for every total in low..high, if any."""
 
-        `recurrent` holds one-to-one synapses of the population onto itself.
+    def cells(
+        self, population: Neurons, own: NDArray[np.int64], bounds: tuple[int, int] | None
+    ) -> Cells:
+        """The neurons of `population`, whose shape is (lanes,), a multiple of 128.
+
+        Parameters
+        ----------
+        own: int64 (lanes,), what a neuron's spike adds to its own current one step later.
+        bounds: least and greatest current that any input can bring from elsewhere, both within 32
+            bits, or None if that is not known; then the state must be int64.
         """
 
 

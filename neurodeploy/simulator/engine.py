@@ -1,133 +1,146 @@
-"""Runs a `Program` with its target's integer arithmetic: layer by layer over all steps."""
+"""Runs a `Program` with its target's integer arithmetic, bit for bit as the chip would.
+
+Samples are cut into blocks that threads run side by side, and a block's steps into chunks that
+leave the currents of its widest population in a core's cache.  Within a chunk, populations run one
+after another over all its steps, or together step by step where a cycle connects them.  Spikes are
+kept as bits.  No cut changes a bit: sums are exact, and states are carried from chunk to chunk.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import InputError
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import Neurons, Program
+from neurodeploy.simulator.block import Block, Helpers, Scratch
+from neurodeploy.simulator.packed import PackedSpikes
+from neurodeploy.simulator.plan import Plan, plan, stepwise
 from neurodeploy.target import Machine
-from neurodeploy.trace import Spikes, Trace, check_inputs, check_names, concatenate
+from neurodeploy.trace import Inputs, Trace, check_inputs, check_names
 
-CHUNK_VALUES = 1 << 25
-INT32_MAX = (1 << 31) - 1
+BLOCK_BYTES = 1 << 21
+"""For the currents of a block's widest population: about a core's second-level cache."""
+
+Progress = Callable[[int, int], None]
 
 
 def simulate(
     program: Program,
-    inputs: NDArray[Any] | Mapping[str, NDArray[Any]],
+    inputs: Inputs,
     machine: Machine,
     *,
     record: Collection[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Trace:
-    """Run `program` on spikes (samples, steps, *shape), each sample from the initial state.
+    """Prepare `program` for `machine` and run it once; see `run`."""
+    prepared = plan(program, machine)
+    return run(prepared, inputs, record=record, threads=threads, progress=progress)
+
+
+def run(
+    prepared: Plan,
+    inputs: Inputs,
+    *,
+    record: Collection[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Trace:
+    """Run a program on spikes (samples, steps, *shape), each sample from the initial state.
 
     Parameters
     ----------
-    record:
-        Populations whose integer states are kept.
-    progress:
-        Called with (samples done, samples) after each chunk.
+    prepared: the program, from `plan`; it can be run any number of times.
+    record: populations whose integer states are kept.
+    threads: how many to use; as many as there are cores if None.
+    progress: called with (samples done, samples) after each block.
 
     Raises
     ------
     InputError
         Inputs that do not fit the program.
     """
-    spikes = check_inputs(inputs, program.input_shapes)
-    check_names(record, [population.name for population in program.populations])
+    spikes = check_inputs(inputs, {name: at.shape for name, at in prepared.inputs.items()})
+    check_names(record, [unit.name for unit in prepared.units])
     samples, steps = next(iter(spikes.values())).shape[:2]
-    widest = max(math.prod(shape) for shape in program.shapes.values())
-    chunk = max(1, CHUNK_VALUES // (widest * steps))
-    parts = []
-    for start in range(0, samples, chunk):
-        part = {name: array[start : start + chunk] for name, array in spikes.items()}
-        parts.append(_simulate(program, part, machine, record))
-        if progress is not None:
-            progress(min(start + chunk, samples), samples)
-    return concatenate(parts)
+    words, states = {}, {}
+    for unit in prepared.units:
+        words[unit.name] = np.empty((samples, steps, unit.layout.words), np.uint64)
+        if unit.name in record:
+            shape = (samples, steps, *unit.layout.shape)
+            states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
+    workers = threads or _cores()
+    size, chunk = _cut(prepared, samples, steps, workers)
+    spare: list[Scratch] = []
+    stopped = threading.Event()
 
-
-def _simulate(
-    program: Program, inputs: Mapping[str, Spikes], machine: Machine, record: Collection[str]
-) -> Trace:
-    spikes = dict(inputs)
-    states: dict[str, dict[str, NDArray[Any]]] = {}
-    samples, steps = next(iter(inputs.values())).shape[:2]
-    for population in program.populations:
-        incoming = program.incoming(population.name)
-        current = np.zeros((samples, steps, population.size), np.int64)
-        for synapses in incoming:
-            if not synapses.recurrent:
-                total = weight_sums(spikes[synapses.source], synapses)
-                current += machine.activation(total, synapses)
-        recurrent = tuple(s for s in incoming if s.recurrent)
-        keep = population.name in record
-        fired, recorded = machine.neurons(current, population, recurrent, keep)
-        shape = (samples, steps, *population.shape)
-        spikes[population.name] = fired.reshape(shape)
-        if keep:
-            states[population.name] = {k: v.reshape(shape) for k, v in recorded.items()}
-    return Trace(spikes, states)
-
-
-def weight_sums(spikes: Spikes, synapses: Synapses) -> IntArray:
-    """Exact sums of the weights that spikes (samples, steps, *in_shape) reach.
-
-    Returns int64 (samples, steps, n), n in C order of the target's shape.
-    """
-    from neurodeploy.simulator.kernels import add_conv2d, add_dense
-
-    samples, steps = spikes.shape[:2]
-    _check_sums(synapses)
-    if synapses.kind == "conv2d":
-        channels, height, width = synapses.out_shape
-        total = np.zeros((samples, steps, height, width, channels), np.int32)
-        add_conv2d(
-            np.ascontiguousarray(spikes),
-            _conv_layout(synapses),
-            synapses.stride,
-            synapses.padding,
-            synapses.dilation,
-            synapses.groups,
-            total,
+    def work(part: slice, helpers: Helpers) -> int:
+        scratch = spare.pop() if spare else Scratch()
+        block = Block(
+            prepared,
+            {name: array[part] for name, array in spikes.items()},
+            {name: array[part] for name, array in words.items()},
+            {
+                name: {state: array[part] for state, array in kept.items()}
+                for name, kept in states.items()
+            },
+            scratch,
+            helpers,
         )
-        total = np.moveaxis(total, -1, 2)
-    elif synapses.kind == "dense":
-        flat = np.ascontiguousarray(spikes.reshape(samples, steps, -1))
-        total = np.zeros((samples, steps, len(synapses.weight)), np.int32)
-        add_dense(flat, np.ascontiguousarray(synapses.weight.T.astype(np.int32)), total)
+        block.run(chunk, stopped.is_set)
+        spare.append(scratch)
+        return block.samples
+
+    done = 0
+    parts = [slice(start, start + size) for start in range(0, samples, size)]
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for finished in _each(work, parts, workers, pool):
+                done += finished
+                if progress is not None:
+                    progress(done, samples)
+        except BaseException:  # an interruption too
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Trace(PackedSpikes(spikes, words, prepared.layouts), states)
+
+
+def _each(
+    work: Callable[[slice, Helpers], int],
+    parts: list[slice],
+    workers: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[int]:
+    """Results of `work`, as they come; a single part has all workers as helpers."""
+    if min(len(parts), workers) == 1:
+        helpers = Helpers(workers if len(parts) == 1 else 1, pool)
+        yield from (work(part, helpers) for part in parts)
     else:
-        flat = spikes.reshape(samples, steps, -1)
-        return np.asarray(flat * synapses.weight.reshape(-1), np.int64)
-    return total.reshape(samples, steps, -1).astype(np.int64)
+        futures = [pool.submit(work, part, Helpers(1, pool)) for part in parts]
+        yield from (future.result() for future in as_completed(futures))
 
 
-def _conv_layout(synapses: Synapses) -> NDArray[np.int32]:
-    """Kernel as (in channels, height, width, out channels / groups)."""
-    out, per_group, height, width = synapses.weight.shape
-    grouped = synapses.weight.reshape(
-        synapses.groups, out // synapses.groups, per_group, height, width
-    )
-    layout = grouped.transpose(0, 2, 3, 4, 1).reshape(-1, height, width, out // synapses.groups)
-    return np.ascontiguousarray(layout, dtype=np.int32)
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_sums(synapses: Synapses) -> None:
-    """Sums of weights must fit the kernels' int32 accumulators."""
-    rows = synapses.weight.reshape(len(synapses.weight), -1).astype(np.float64)
-    largest = np.abs(rows).sum(axis=1).max(initial=0.0)
-    if largest > INT32_MAX:
-        raise InputError(
-            f"the weights of one neuron sum up to {largest:.0f}, more than {INT32_MAX}",
-            node=synapses.name,
-        )
+def _cut(prepared: Plan, samples: int, steps: int, workers: int) -> tuple[int, int]:
+    """(samples of a block, steps of a chunk)."""
+    widest = max(unit.layout.lanes * unit.cells.initial.itemsize for unit in prepared.units)
+    rows = max(1, BLOCK_BYTES // widest)
+    fair = -(-samples // workers)
+    # The steps of a cycle are run one by one, which many samples at a time make up for.
+    together = any(stepwise(group) for group in prepared.groups)
+    size = min(fair, rows if together else max(1, rows // steps))
+    return size, max(1, min(steps, rows // size))
 
 
 def in_model_units(

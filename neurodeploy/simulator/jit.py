@@ -18,8 +18,9 @@ def primitive(function: Function) -> Function:
 
 
 def kernel(function: Function) -> Function:
-    """Compile for the machine at first call, parallel over samples, cached on disk.
+    """Compile for the machine at first call, cached on disk; runs without Python's lock.
 
-    numba's cache only watches the kernel's own file: keep the primitives that it calls there.
+    numba's cache only watches the kernel's own file: keep the primitives that it calls there, and
+    delete the `__pycache__` folders after a change of `vectors`.
     """
-    return cast("Function", njit(cache=True, parallel=True, nogil=True)(function))
+    return cast("Function", njit(cache=True, nogil=True)(function))

@@ -1,77 +1,173 @@
-"""Sums of integer weights over spikes: exact, chip-independent, event-driven.
+"""Spikes as bits and as events, and exact sums of integer weights over events.
 
-Each kernel adds, for every sample and step, the weights of the synapses that the spikes of that
-step reach.  Sums are exact in int64 (the engine checks that they cannot overflow int32, see
-`engine`), so the order of additions does not matter.
+A *row* is one step of one sample, samples first.  Neurons lie in *tiles* of 128 *lanes*; a `Layout`
+says which neuron is in which lane.  Bit i of word w is lane 64 w + i.  Sums are exact: the planner
+chooses accumulators that cannot overflow (see `synapses`), so the order of additions does not
+matter.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import prange
+import numpy as np
 
 from neurodeploy.simulator.jit import kernel
+from neurodeploy.simulator.vectors import load, lowest, nonzero, ones, splat, store, widen
+
+TILE = 128
+WORD = 64
+AHEAD = 8
+"""Events are written this many at a time, so `list_events` needs room for as many more."""
 
 
 @kernel
-def add_dense(spikes: Any, weight: Any, total: Any) -> None:
-    """total[b, t, o] += sum over i of weight[i, o] spikes[b, t, i].
+def pack(spikes: Any, words: Any) -> None:
+    """Spikes as bits.
 
     Parameters
     ----------
-    spikes: uint8 (samples, steps, inputs).
-    weight: int32 (inputs, outputs).
-    total: int32 (samples, steps, outputs), changed.
+    spikes: uint8 (rows, neurons).
+    words: uint64 (rows, at least neurons / 64), filled.
     """
-    samples, steps, inputs = spikes.shape
-    for b in prange(samples):
-        for t in range(steps):
-            row = total[b, t]
-            for i in range(inputs):
-                if spikes[b, t, i]:
-                    row += weight[i]
+    rows, neurons = spikes.shape
+    for r in range(rows):
+        words[r] = 0
+        whole = neurons // WORD
+        for w in range(whole):
+            words[r, w] = nonzero(load(spikes, r * neurons + w * WORD, WORD))
+        for i in range(whole * WORD, neurons):
+            words[r, whole] |= np.uint64(spikes[r, i] != 0) << np.uint64(i % WORD)
 
 
 @kernel
-def add_conv2d(
-    spikes: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any, total: Any
+def list_events(words: Any, valid: Any, start: Any, stop: Any, events: Any, first: Any) -> None:
+    """The lanes that spike in steps start..stop - 1, row by row; before step 0 none does.
+
+    Parameters
+    ----------
+    words: uint64 (samples, steps, words).
+    valid: uint64 (words,), the lanes that hold a neuron.
+    events: uint32 (rows lanes + AHEAD,), filled: those of row r lie at first[r]..first[r + 1] - 1.
+    first: int64 (rows + 1,), filled.
+    """
+    samples, _, width = words.shape
+    n, r = np.uint64(0), 0  # unsigned, so that no index is taken from the end
+    first[0] = 0
+    for b in range(samples):
+        for t in range(start, stop):
+            for w in range(width if t >= 0 else 0):
+                word = words[b, t, w] & valid[w]
+                at, n = n, n + np.uint64(ones(word))
+                while word:
+                    for j in range(AHEAD):  # those beyond the last are written over
+                        events[at + np.uint64(j)] = w * WORD + lowest(word)
+                        word &= word - np.uint64(1)
+                    at += np.uint64(AHEAD)
+            r += 1
+            first[r] = n
+
+
+@kernel
+def add_rows(
+    events: Any,
+    first: Any,
+    weight: Any,
+    accumulator: Any,
+    most: Any,
+    shift: Any,
+    fresh: Any,
+    current: Any,
 ) -> None:
-    """total[b, t, y, x, o] += sum over c, k, l of weight[c, k, l, o] spikes[b, t, c, y', x'].
-
-    y' = y stride - padding + k dilation, likewise x'; o runs over the output channels of c's group.
+    """current[o] (+)= (sum over events i of weight[i, o]) 2^shift, for each row.
 
     Parameters
     ----------
-    spikes: uint8 (samples, steps, channels, height, width).
-    weight: int32 (channels, kernel height, kernel width, output channels / groups).
-    stride, padding, dilation: pairs (height, width).
-    total: int32 (samples, steps, height, width, output channels), changed.
+    events, first: see `list_events`.
+    weight: (tiles, source lanes, 128), integers.
+    accumulator: the dtype in which up to `most` weights are added.
+    fresh: whether `current` is overwritten.
+    current: int32 (tiles, rows, 128), changed.
     """
-    samples, steps, channels, height, width = spikes.shape
-    _, rows, columns, per_group = weight.shape
-    _, _, out_height, out_width, _ = total.shape
-    for b in prange(samples):
-        for t in range(steps):
-            for c in range(channels):
-                first = c // (channels // groups) * per_group
-                for y in range(height):
-                    for x in range(width):
-                        if not spikes[b, t, c, y, x]:
-                            continue
-                        for k in range(rows):
-                            top = y + padding[0] - k * dilation[0]
-                            if top < 0 or top % stride[0]:
-                                continue
-                            top //= stride[0]
-                            if top >= out_height:
-                                continue
-                            for m in range(columns):
-                                left = x + padding[1] - m * dilation[1]
-                                if left < 0 or left % stride[1]:
-                                    continue
-                                left //= stride[1]
-                                if left >= out_width:
-                                    continue
-                                for o in range(per_group):
-                                    total[b, t, top, left, first + o] += weight[c, k, m, o]
+    tiles, inputs, _ = weight.shape
+    rows = len(first) - 1
+    for tile in range(tiles):
+        base = tile * inputs * TILE
+        for r in range(rows):
+            at = (tile * rows + r) * TILE
+            total = splat(0, np.int32, TILE) if fresh else load(current, at, TILE)
+            start = first[r]
+            while start < first[r + 1]:
+                stop = min(start + most, first[r + 1])
+                part = splat(0, accumulator, TILE)
+                for e in range(start, stop):
+                    row = load(weight, base + np.intp(events[e]) * TILE, TILE)
+                    part = part + widen(row, accumulator)
+                total = total + (widen(part, np.int32) << shift)
+                start = stop
+            store(current, at, total)
+
+
+def _add_patches(lanes: int) -> Any:
+    """The kernel for vectors of `lanes` lanes."""
+
+    @kernel
+    def add_patches(
+        events: Any,
+        first: Any,
+        corner: Any,
+        patch: Any,
+        weight: Any,
+        steps: Any,
+        home: Any,
+        field: Any,
+        shift: Any,
+        fresh: Any,
+        start: Any,
+        stop: Any,
+        current: Any,
+    ) -> None:
+        """current[home] (+)= (sum over events i of the patch of i, laid at corner[i]) 2^shift.
+
+        A patch is a sequence of vectors; vector j is added to the field at corner[i] + steps[j].
+
+        Parameters
+        ----------
+        events, first: see `list_events`.
+        corner: int32 (source lanes,), where in the field the patch of a lane begins.
+        patch: int32 (source lanes,), where in `weight` it begins.
+        weight: all patches, of the field's dtype.
+        steps: int32 (vectors of a patch,).
+        home: int32 (target lanes / vector lanes,), where in the field each vector of the target is.
+        field: accumulators, changed.
+        fresh: whether `current` is overwritten.
+        start, stop: for rows start..stop - 1.
+        current: int32 (tiles, rows, 128), changed.
+        """
+        rows = len(first) - 1
+        zero = splat(0, field.dtype, lanes)
+        for j in range(0, len(field), lanes):
+            store(field, j, zero)
+        for r in range(start, stop):
+            for e in range(first[r], first[r + 1]):
+                i = events[e]
+                origin, q = corner[i], np.intp(patch[i])
+                for j in range(len(steps)):
+                    at = np.intp(origin + steps[j])
+                    store(field, at, load(field, at, lanes) + load(weight, q, lanes))
+                    q += lanes
+            for j in range(len(home)):
+                lane = j * lanes
+                place = (lane // TILE * rows + r) * TILE + lane % TILE
+                at = np.intp(home[j])
+                total = widen(load(field, at, lanes), np.int32) << shift
+                store(field, at, zero)  # what lies beside the target's pixels is never read
+                if not fresh:
+                    total = total + load(current, place, lanes)
+                store(current, place, total)
+
+    return add_patches
+
+
+ADD_PATCHES = {lanes: _add_patches(lanes) for lanes in (8, 16, 32)}
+"""`add_patches` by the lanes of a vector."""

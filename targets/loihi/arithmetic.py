@@ -1,7 +1,9 @@
 """Loihi 2's integer arithmetic, as Lava's fixed-point models execute it: the specification.
 
-Pure functions of int64 scalars or arrays without branches on values, so the same source serves the
-numba kernel at the end, numpy and the range certificate.  Sources are Lava 0.10.0 files,
+Pure functions of integers without branches on values, so the same source serves scalars, numpy
+arrays, the vectors of the numba kernel at the end, and the range certificate.  Integers are of 64
+bits, or of 32 where `fits_int32`: there a product is never formed in full, and sums wrap as the
+chip's do.  Sources are Lava 0.10.0 files,
 `lava-nc/lava: src/lava/proc/lif/models.py` (PyLifModelBitAcc), `dense/models.py` and
 `conv/models.py`; the tests compare every function's results with Lava itself.
 
@@ -14,9 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from neurodeploy.simulator.jit import kernel, primitive
+from neurodeploy.simulator.kernels import TILE, WORD
+from neurodeploy.simulator.vectors import load, nonzero, store
 
 STATE_SHIFT = 6
 """Activations and thresholds are shifted left by this many bits to align with states."""
@@ -25,7 +28,9 @@ STATE_LIMIT = 1 << 23
 """States are 24-bit: u wraps at +-2^23, v saturates at +-(2^23 - 1)."""
 DECAY_ONE = 1 << DECAY_BITS
 
-Ints = Any  # int64, scalar or array: the functions below do not care which
+INT32_MAX = (1 << 31) - 1
+
+Ints = Any  # scalar, array or vector: the functions below do not care which
 
 
 @primitive
@@ -41,9 +46,14 @@ def wrap_int24(x: Ints) -> Ints:
 
 @primitive
 def decay(state: Ints, factor: Ints) -> Ints:
-    """rtz(state (4096 - factor) / 2^12): the product in 64 bits, rounded toward zero."""
-    product = state * (DECAY_ONE - factor)
-    return (product + ((product >> 63) & (DECAY_ONE - 1))) >> DECAY_BITS
+    """rtz(state keep / 2^12) with keep = 4096 - factor in 0..4096, rounded toward zero.
+
+    With state = 4096 h + l that is h keep + floor((l keep + (4095 where state < 0)) / 4096), which
+    leaves 32 bits nowhere if state does not.
+    """
+    keep = DECAY_ONE - factor
+    low = (state & (DECAY_ONE - 1)) * keep + (DECAY_ONE - 1) * (state < 0)
+    return (state >> DECAY_BITS) * keep + (low >> DECAY_BITS)
 
 
 def dense_activation(total: Ints, exponent: int) -> Ints:
@@ -103,18 +113,29 @@ def integrate(u: Ints, v: Ints, a: Ints, du: Ints, dv: Ints, bias: Ints) -> Any:
     return u, update_v(v, u, bias, dv)
 
 
+def fits_int32(du: Ints, dv: Ints, vth: Ints, *others: Ints) -> bool:
+    """Whether 32-bit integers give the same result as 64-bit ones for any input.
+
+    The decays must be in range, the shifted threshold and the `others` (bias, own activation,
+    initial states) within 32 bits.  Sums that leave 32 bits wrap on the chip too.
+    """
+    decays = np.all((du >= 0) & (du < DECAY_ONE)) and np.all((dv >= 0) & (dv <= DECAY_ONE))
+    limits = [(vth, INT32_MAX >> STATE_SHIFT), *((values, INT32_MAX) for values in others)]
+    return bool(decays) and all(bool(np.all(abs(values) <= most)) for values, most in limits)
+
+
 @kernel
 def run_lif(
     current: Any,
-    du: Any,
-    dv: Any,
-    vth: Any,
-    u0: Any,
-    v0: Any,
-    bias: Any,
-    own: Any,
+    registers: Any,
+    forgets_u: Any,
+    forgets_v: Any,
+    keeps_v: Any,
+    state: Any,
+    words: Any,
+    step: Any,
+    first: Any,
     record: Any,
-    spikes: Any,
     u_out: Any,
     v_out: Any,
     potential: Any,
@@ -124,25 +145,48 @@ def run_lif(
 
     Parameters
     ----------
-    current: int64 (samples, steps, n), summed activations.
-    du, dv, vth, u0, v0, bias, own: int64 (n,); `own` is the activation by a neuron's own spike.
+    current: int32 or int64 (tiles, samples, steps, 128), summed activations.
+    registers: (tiles, 5, 128), of the same dtype: du, dv, vth, bias, and the activation by a
+        neuron's own spike.
+    forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
+    state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and what its own spike adds
+        to the next current.
+    words, step, first: see `target.Cells.advance`.
     record: whether to fill the last three.
-    spikes: uint8 (samples, steps, n), filled.
-    u_out, v_out, potential: int64 like `current`: the states after the step, and v as it was
-        compared with the threshold.
+    u_out, v_out, potential: like `current`: the states after the step, and v as it was compared
+        with the threshold.
     """
-    samples, steps, size = current.shape
-    for b in prange(samples):
-        for n in range(size):
-            u, v, fired = u0[n], v0[n], 0
+    tiles, samples, steps, _ = current.shape
+    for half in range(tiles * TILE // WORD):
+        tile, lane = half * WORD // TILE, half * WORD % TILE
+        p = tile * 5 * TILE + lane
+        du, dv = load(registers, p, WORD), load(registers, p + TILE, WORD)
+        vth, bias = load(registers, p + 2 * TILE, WORD), load(registers, p + 3 * TILE, WORD)
+        own = load(registers, p + 4 * TILE, WORD)
+        for b in range(samples):
+            q = (tile * samples + b) * 3 * TILE + lane
+            u, v = load(state, q, WORD), load(state, q + TILE, WORD)
+            late = load(state, q + 2 * TILE, WORD)
+            at = (tile * samples + b) * steps * TILE + lane
             for t in range(steps):
-                a = wrap_int32(current[b, t, n] + own[n] * fired)
-                u, v = integrate(u, v, a, du[n], dv[n], bias[n])
+                a = wrap_int32(load(current, at, WORD) + late)
+                # The constants let the compiler leave multiplications out.
+                u = update_u(u, a, DECAY_ONE - 1) if forgets_u else update_u(u, a, du)
+                if forgets_v:
+                    v = update_v(v, u, bias, DECAY_ONE)
+                elif keeps_v:
+                    v = update_v(v, u, bias, 0)
+                else:
+                    v = update_v(v, u, bias, dv)
+                fired = fires(v, vth)
                 if record:
-                    potential[b, t, n] = v
-                fired = int(fires(v, vth[n]))
-                v = reset(v, fired)
-                spikes[b, t, n] = fired
+                    store(potential, at, v)
+                v, late = reset(v, fired), own * fired
+                words[b, step + t, first * TILE // WORD + half] = nonzero(fired)
                 if record:
-                    u_out[b, t, n] = u
-                    v_out[b, t, n] = v
+                    store(u_out, at, u)
+                    store(v_out, at, v)
+                at += TILE
+            store(state, q, u)
+            store(state, q + TILE, v)
+            store(state, q + 2 * TILE, late)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
+from neurodeploy.simulator.kernels import TILE, WORD
+from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
-from neurodeploy.trace import Spikes
+from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
 
 REGISTERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 STATES = ("u", "v", "potential")
@@ -19,10 +23,13 @@ STATES = ("u", "v", "potential")
 class LoihiMachine:
     """The `Machine` of Loihi 2.
 
+    Recorded states: `u` and `v` after the step, and `potential`, v as it was compared with the
+    threshold.
+
     Attributes
     ----------
-    compiled: run numba kernels; False runs the same arithmetic step by step in numpy, which is how
-        the kernels are tested.
+    compiled: run the numba kernel; False runs the same arithmetic step by step in numpy, which is
+        how the kernel is tested.
     """
 
     compiled: bool = True
@@ -33,30 +40,32 @@ class LoihiMachine:
             return np.asarray(arithmetic.conv_activation(total, synapses.exponent))
         return np.asarray(arithmetic.dense_activation(total, synapses.exponent))
 
-    def neurons(
-        self,
-        current: IntArray,
-        population: Neurons,
-        recurrent: tuple[Synapses, ...],
-        record: bool,
-    ) -> tuple[Spikes, dict[str, IntArray]]:
-        """CUBA LIF neurons over time; see `arithmetic`.
+    def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
+        """The exponent, if it is not negative and no activation can wrap."""
+        most = STATE_LIMIT - 1 if synapses.kind == "conv2d" else INT32_MAX
+        exponent = synapses.exponent
+        return exponent if exponent >= 0 and max(-low, high) << exponent <= most else None
 
-        `current` is the summed activation, int64 (samples, steps, n).  Recorded states, int64 of
-        the same shape: `u` and `v` after the step, and `potential`, v as it was compared with the
-        threshold.
-        """
-        registers = {
-            name: np.ascontiguousarray(
-                np.broadcast_to(register(population, name).reshape(-1), (population.size,))
-            )
+    def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
+        """CUBA LIF neurons; in 32 bits where that gives the same."""
+        values = {
+            name: np.broadcast_to(register(population, name).reshape(-1), (population.size,))
             for name in REGISTERS
         }
-        own = np.zeros(population.size, np.int64)
-        for synapses in recurrent:
-            own = own + self.activation(synapses.weight.reshape(-1), synapses)
-        run = _compiled if self.compiled else _numpy
-        return run(current, registers, own, record)
+        bias = arithmetic.bias_current(values["bias_mant"], values["bias_exp"])
+        registers = (values["du"], values["dv"], values["vth"], bias, own)
+        start = (values["u0"], values["v0"], np.zeros_like(own))
+        if not self.compiled:
+            return _Plain(_tiled(start, np.int64), np.stack(registers))
+        narrow = bounds is not None and arithmetic.fits_int32(*registers, *start)
+        dtype = np.int32 if narrow else np.int64
+        du, dv = values["du"], values["dv"]
+        flags = (
+            bool(np.all(du == DECAY_ONE - 1)),
+            bool(np.all(dv == DECAY_ONE)),
+            bool(np.all(dv == 0)),
+        )
+        return _Compiled(_tiled(start, dtype), _tiled(registers, dtype), flags)
 
 
 def register(population: Neurons, name: str) -> IntArray:
@@ -66,50 +75,77 @@ def register(population: Neurons, name: str) -> IntArray:
     return population.parameters[name]
 
 
-def _numpy(
-    current: IntArray, registers: dict[str, IntArray], own: IntArray, record: bool
-) -> tuple[Spikes, dict[str, IntArray]]:
-    """All samples at once, step by step."""
-    samples, steps, size = current.shape
-    bias = arithmetic.bias_current(registers["bias_mant"], registers["bias_exp"])
-    u = np.broadcast_to(registers["u0"], (samples, size)).copy()
-    v = np.broadcast_to(registers["v0"], (samples, size)).copy()
-    spikes = np.zeros(current.shape, np.uint8)
-    states = {name: np.zeros(current.shape, np.int64) for name in STATES} if record else {}
-    fired = np.zeros((samples, size), np.int64)
-    for t in range(steps):
-        a = arithmetic.wrap_int32(current[:, t] + own * fired)
-        u, potential = arithmetic.integrate(u, v, a, registers["du"], registers["dv"], bias)
-        fired = arithmetic.fires(potential, registers["vth"]).astype(np.int64)
-        v = arithmetic.reset(potential, fired)
-        spikes[:, t] = fired
-        if record:
-            for name, values in zip(STATES, (u, v, potential), strict=True):
-                states[name][:, t] = values
-    return spikes, states
+def _tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
+    """Arrays (lanes,) as one, (tiles, rows, 128)."""
+    tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
+    return np.ascontiguousarray(tiles, dtype=dtype)
 
 
-def _compiled(
-    current: IntArray, registers: dict[str, IntArray], own: IntArray, record: bool
-) -> tuple[Spikes, dict[str, IntArray]]:
-    """The numba kernel."""
-    bias = arithmetic.bias_current(registers["bias_mant"], registers["bias_exp"])
-    spikes = np.zeros(current.shape, np.uint8)
-    shape = current.shape if record else (1, 1, 1)
-    u, v, potential = (np.zeros(shape, np.int64) for _ in STATES)
-    arithmetic.run_lif(
-        current,
-        registers["du"],
-        registers["dv"],
-        registers["vth"],
-        registers["u0"],
-        registers["v0"],
-        bias,
-        own,
-        record,
-        spikes,
-        u,
-        v,
-        potential,
-    )
-    return spikes, dict(zip(STATES, (u, v, potential), strict=True)) if record else {}
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    """`registers` and `flags` (what is forgotten and kept): see `arithmetic.run_lif`."""
+
+    initial: NDArray[Any]
+    registers: NDArray[Any]
+    flags: tuple[bool, bool, bool]
+    recorded = STATES
+
+    def advance(
+        self,
+        current: NDArray[Any],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        nothing = np.empty((0, 0, 0, 0), current.dtype)
+        u, v, potential = record or (nothing, nothing, nothing)
+        arithmetic.run_lif(
+            current,
+            self.registers[first : first + len(current)],
+            *self.flags,
+            state,
+            words,
+            step,
+            first,
+            bool(record),
+            u,
+            v,
+            potential,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Plain:
+    """All samples at once, step by step.  `registers`: int64 (5, lanes)."""
+
+    initial: NDArray[Any]
+    registers: NDArray[Any]
+    recorded = STATES
+
+    def advance(
+        self,
+        current: NDArray[Any],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        tiles, samples, steps, _ = current.shape
+        lanes = slice(first * TILE, (first + tiles) * TILE)
+        du, dv, vth, bias, own = (row.reshape(-1, 1, TILE) for row in self.registers[:, lanes])
+        u, v, fired = (state[:, :, i] for i in range(3))
+        for t in range(steps):
+            a = arithmetic.wrap_int32(current[:, :, t] + own * fired)
+            u, potential = arithmetic.integrate(u, v, a, du, dv, bias)
+            fired = arithmetic.fires(potential, vth).astype(np.int64)
+            v = arithmetic.reset(potential, fired)
+            bits = np.packbits(fired.astype(np.uint8), axis=-1, bitorder="little")
+            place = slice(first * TILE // WORD, (first + tiles) * TILE // WORD)
+            words[:, step + t, place] = bits.view(np.uint64).swapaxes(0, 1).reshape(samples, -1)
+            for values, kept in zip((u, v, potential), record, strict=False):
+                kept[:, :, t] = values
+        for i, values in enumerate((u, v, fired)):
+            state[:, :, i] = values

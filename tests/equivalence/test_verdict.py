@@ -17,6 +17,7 @@ from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Golden, Neurons, Program
 from neurodeploy.simulator.engine import simulate
+from neurodeploy.target import Cells
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.resolve import SEMANTICS
 from neurodeploy.trace import Spikes, Trace
@@ -228,9 +229,8 @@ def test_a_broken_simulator_fails_the_golden_stage(
     class Broken(LoihiMachine):
         """Forgets the reset of one population."""
 
-        def neurons(self, current: Any, population: Neurons, recurrent: Any, record: bool) -> Any:
-            kept = () if population.name == "lif1" else recurrent
-            return super().neurons(current, population, kept, record)
+        def cells(self, population: Neurons, own: Any, bounds: Any) -> Cells:
+            return super().cells(population, own * (population.name != "lif1"), bounds)
 
     program, net, spikes = case
     target = FakeTarget(machine=Broken())
