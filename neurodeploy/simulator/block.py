@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.linear import Shape
-from neurodeploy.simulator.kernels import AHEAD, TILE, list_events, pack
-from neurodeploy.simulator.layout import aligned
+from neurodeploy.simulator.kernels import AHEAD, list_events, pack
+from neurodeploy.simulator.layout import TILE, aligned
 from neurodeploy.simulator.plan import Link, Plan, Unit, stepwise
 from neurodeploy.simulator.synapses import WHOLE, Events, Part
 from neurodeploy.trace import Spikes

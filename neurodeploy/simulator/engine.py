@@ -12,17 +12,19 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.program import Neurons, Program
-from neurodeploy.simulator.block import Block, Helpers, Scratch
 from neurodeploy.simulator.packed import PackedSpikes
-from neurodeploy.simulator.plan import Plan, plan, stepwise
-from neurodeploy.target import Machine
 from neurodeploy.trace import Inputs, Trace, check_inputs, check_names
+
+if TYPE_CHECKING:
+    from neurodeploy.simulator.block import Helpers
+    from neurodeploy.simulator.plan import Plan
+    from neurodeploy.target import Machine
 
 BLOCK_BYTES = 1 << 21
 """For the currents of a block's widest population: about a core's second-level cache."""
@@ -40,6 +42,8 @@ def simulate(
     progress: Progress | None = None,
 ) -> Trace:
     """Prepare `program` for `machine` and run it once; see `run`."""
+    from neurodeploy.simulator.plan import plan
+
     prepared = plan(program, machine)
     return run(prepared, inputs, record=record, threads=threads, progress=progress)
 
@@ -66,6 +70,8 @@ def run(
     InputError
         Inputs that do not fit the program.
     """
+    from neurodeploy.simulator.block import Block, Scratch
+
     spikes = check_inputs(inputs, {name: at.shape for name, at in prepared.inputs.items()})
     check_names(record, [unit.name for unit in prepared.units])
     samples, steps = next(iter(spikes.values())).shape[:2]
@@ -77,11 +83,11 @@ def run(
             states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
     workers = threads or _cores()
     size, chunk = _cut(prepared, samples, steps, workers)
-    spare: list[Scratch] = []
+    spare = [Scratch() for _ in range(workers)]
     stopped = threading.Event()
 
     def work(part: slice, helpers: Helpers) -> int:
-        scratch = spare.pop() if spare else Scratch()
+        scratch = spare.pop()
         block = Block(
             prepared,
             {name: array[part] for name, array in spikes.items()},
@@ -119,6 +125,8 @@ def _each(
     pool: ThreadPoolExecutor,
 ) -> Iterator[int]:
     """Results of `work`, as they come; a single part has all workers as helpers."""
+    from neurodeploy.simulator.block import Helpers
+
     if min(len(parts), workers) == 1:
         helpers = Helpers(workers if len(parts) == 1 else 1, pool)
         yield from (work(part, helpers) for part in parts)
@@ -138,8 +146,7 @@ def _cut(prepared: Plan, samples: int, steps: int, workers: int) -> tuple[int, i
     rows = max(1, BLOCK_BYTES // widest)
     fair = -(-samples // workers)
     # The steps of a cycle are run one by one, which many samples at a time make up for.
-    together = any(stepwise(group) for group in prepared.groups)
-    size = min(fair, rows if together else max(1, rows // steps))
+    size = min(fair, rows if prepared.has_cycles else max(1, rows // steps))
     return size, max(1, min(steps, rows // size))
 
 

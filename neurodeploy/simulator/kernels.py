@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.simulator.jit import kernel
+from neurodeploy.simulator.layout import TILE, WORD
 from neurodeploy.simulator.vectors import load, lowest, nonzero, ones, splat, store, widen
 
-TILE = 128
-WORD = 64
 AHEAD = 8
 """Events are written this many at a time, so `list_events` needs room for as many more."""
 

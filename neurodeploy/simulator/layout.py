@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from neurodeploy.linear import Shape
 from neurodeploy.program import IntArray
-from neurodeploy.simulator.kernels import TILE, WORD
 
+TILE = 128
+WORD = 64
 ALIGNMENT = 64
 """Bytes of a cache line: no vector of a power of two of lanes should straddle two lines."""
 

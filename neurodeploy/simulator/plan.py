@@ -64,6 +64,11 @@ class Plan:
         return tuple(unit for group in self.groups for unit in group)
 
     @property
+    def has_cycles(self) -> bool:
+        """Whether any group runs step by step."""
+        return any(stepwise(group) for group in self.groups)
+
+    @property
     def layouts(self) -> dict[str, Layout]:
         """Layouts of all inputs and populations."""
         return {**self.inputs, **{unit.name: unit.layout for unit in self.units}}

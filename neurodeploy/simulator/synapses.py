@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Pair, Shape
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.kernels import ADD_PATCHES, TILE, add_rows
-from neurodeploy.simulator.layout import Layout, aligned
+from neurodeploy.simulator.kernels import ADD_PATCHES, add_rows
+from neurodeploy.simulator.layout import TILE, Layout, aligned
 
 INT16_MAX = (1 << 15) - 1
 INT32_MAX = (1 << 31) - 1

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.simulator.jit import kernel, primitive
-from neurodeploy.simulator.kernels import TILE, WORD
+from neurodeploy.simulator.layout import TILE, WORD
 from neurodeploy.simulator.vectors import load, nonzero, store
 
 STATE_SHIFT = 6

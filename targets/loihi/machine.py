@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.simulator.kernels import TILE, WORD
+from neurodeploy.simulator.layout import TILE, WORD
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT

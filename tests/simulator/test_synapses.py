@@ -14,8 +14,8 @@ from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense
 from neurodeploy.program import IntArray, Synapses
 from neurodeploy.simulator.block import Scratch
-from neurodeploy.simulator.kernels import AHEAD, TILE, list_events
-from neurodeploy.simulator.layout import Layout
+from neurodeploy.simulator.kernels import AHEAD, list_events
+from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.synapses import (
     WHOLE,
     Events,

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.simulator.kernels import TILE
-from neurodeploy.simulator.layout import Layout
+from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.targets.loihi.machine import REGISTERS, STATES, LoihiMachine
 
 M24, M31 = 2**23, 2**31
