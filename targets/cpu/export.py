@@ -15,7 +15,7 @@ from neurodeploy.errors import FileError
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
-from neurodeploy.targets.cpu.machine import Rules, neuron_registers, rules
+from neurodeploy.targets.cpu.machine import NEURON, Rules, neuron_registers, rules
 
 HOST_MACRO = "NEURODEPLOY_HOST"
 RESET_BYTE, STEP_BYTE = b"r", b"s"
@@ -30,6 +30,8 @@ RESETS = {
     arithmetic.SUBTRACT_HELD: "subtraction while above threshold, given back without a spike",
     arithmetic.NO_RESET: "none",
 }
+
+SUBTRACTING = (arithmetic.SUBTRACT, arithmetic.SUBTRACT_DELAYED, arithmetic.SUBTRACT_HELD)
 
 
 def write_c(program: Program, path: str | Path) -> None:
@@ -74,7 +76,7 @@ class _File:
         yield ""
         for name in program.shapes:
             yield f"uint8_t {names[name]}[{self.sizes[name]}]; /* spikes of {_comment(name)} */"
-        for shared in dict.fromkeys(self.rules.values()):
+        for shared in {_key(shared): shared for shared in self.rules.values()}.values():
             yield from _fit(shared)
         for index, synapses in enumerate(program.synapses):
             yield ""
@@ -101,12 +103,15 @@ class _File:
         shared = self.rules[population.name]
         *values, start = neuron_registers(population)
         decay, current_decay, threshold, amount, bias, leak = (
-            _Register(f"{name}_{key}", array) for key, array in zip(_NEURON, values, strict=True)
+            _Register(f"{name}_{key}", array) for key, array in zip(NEURON, values, strict=True)
         )
         v0 = _Register(f"{name}_v0", start)
         yield ""
         yield f"/* {_comment(population.name)}: {size} neurons; reset: {RESETS[shared.reset]} */"
-        for item in (decay, current_decay, threshold, amount, bias, leak, v0):
+        subtracts = shared.reset in SUBTRACTING
+        used = [decay, threshold, bias, v0, *[amount] * subtracts]
+        used += [current_decay, leak] * shared.filtered
+        for item in used:
             yield from item.lines()
         yield f"static {_state_type(shared)} {name}_v[{size}];"
         if shared.filtered:
@@ -115,7 +120,7 @@ class _File:
         yield f"static void {name}_reset(void)"
         yield "{"
         yield f"    for (int32_t n = 0; n < {size}; n++) {{"
-        yield f"        {name}_v[n] = {v0};"
+        yield f"        {name}_v[n] = {_cast(shared)}{v0};"
         if shared.filtered:
             yield f"        {name}_i[n] = 0;"
         yield f"        {name}[n] = 0;"
@@ -164,9 +169,6 @@ class _File:
         yield "    return fflush(stdout) != 0;"
         yield "}"
         yield "#endif"
-
-
-_NEURON = ("decay", "current_decay", "threshold", "amount", "bias", "leak")
 
 
 class _Register:

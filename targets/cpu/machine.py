@@ -7,7 +7,7 @@ machine runs programs of every format.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,8 @@ NEURON = ("decay", "current_decay", "threshold", "amount", "bias", "leak")
 STATES = ("v", "i", "potential")
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What all neurons of a population share; in the order in which `arithmetic.step` takes it."""
+class Rules(NamedTuple):
+    """What all neurons of a population share, in the order in which `arithmetic.step` takes it."""
 
     state_bits: int
     decay_bits: int
@@ -45,11 +44,6 @@ class Rules:
     filtered: int
     reset: int
     closed: int
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        """All of them."""
-        return tuple(vars(self).values())
 
 
 def rules(population: Neurons) -> Rules:
@@ -136,7 +130,7 @@ class FixedPointMachine:
         dtype = np.int32 if narrow else np.int64
         zeros = np.zeros(population.size, np.int64)
         initial = _tiled((v0, zeros, zeros), dtype)
-        return _FixedPointCells(initial, _tiled((*registers, own), dtype), shared.values)
+        return _FixedPointCells(initial, _tiled((*registers, own), dtype), shared)
 
 
 def _tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
@@ -151,7 +145,7 @@ class _FixedPointCells:
 
     initial: NDArray[Any]
     registers: NDArray[Any]
-    rules: tuple[int, ...]
+    rules: Rules
     recorded = STATES
 
     def advance(
@@ -164,6 +158,7 @@ class _FixedPointCells:
         record: tuple[NDArray[Any], ...],
     ) -> None:
         nothing = np.empty((0, 0, 0, 0), current.dtype)
+        v, i, potential = record or (nothing, nothing, nothing)
         arithmetic.run_neurons(
             current,
             self.registers[first : first + len(current)],
@@ -173,5 +168,7 @@ class _FixedPointCells:
             step,
             first,
             bool(record),
-            *(record or (nothing, nothing, nothing)),
+            v,
+            i,
+            potential,
         )

@@ -128,6 +128,11 @@ def fan_in(weights: list[FloatArray], size: int) -> Interval:
     return low, high
 
 
+def delivered(synapses: tuple[Synapses, ...], size: int) -> Interval:
+    """`fan_in` of integer synapses, in state units."""
+    return fan_in([np.ldexp(s.weight.astype(np.float64), s.exponent) for s in synapses], size)
+
+
 def certify(
     neurons: Neurons,
     synapses: tuple[Synapses, ...],
@@ -156,8 +161,7 @@ def certify(
         reset=int(neurons.parameters["reset"][0]),
         slack=1.0 if target.rounding == "floor" else 0.5,
     )
-    arriving = fan_in([s.weight * 2.0**s.exponent for s in synapses], neurons.size)
-    bounds = dict(zip(("i", "v"), ints.bounds(arriving), strict=True))
+    bounds = dict(zip(("i", "v"), ints.bounds(delivered(synapses, neurons.size)), strict=True))
     if not filtered:
         del bounds["i"]
     limit = target.state_limit

@@ -11,7 +11,7 @@ from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import ACCUMULATOR_BITS, FixedPoint
 from neurodeploy.targets.cpu.machine import neuron_registers
-from neurodeploy.targets.cpu.ranges import fan_in
+from neurodeploy.targets.cpu.ranges import delivered
 
 COMPILE = "Compile again for this format."
 SCALE = "Scale the weights and thresholds of the model down."
@@ -70,7 +70,7 @@ def _accumulator(
     population: Neurons, incoming: tuple[Synapses, ...], target: FixedPoint
 ) -> Iterator[Violation]:
     """What arrives in a step must fit the accumulator, which neither wraps nor saturates."""
-    low, high = fan_in([s.weight * 2.0**s.exponent for s in incoming], population.size)
+    low, high = delivered(incoming, population.size)
     reach = float(max(-low.min(), high.max()))
     if reach > INT32_MAX:
         fix = f"Reduce the fan-in or the weights: they are summed in {ACCUMULATOR_BITS} bits."
