@@ -34,6 +34,17 @@ SUBTRACT = Semantics(dt=DT, reset="subtract", reset_timing="delayed")
 AT_ONCE = Semantics(dt=DT, reset="subtract", reset_timing="immediate")
 HELD = Semantics(dt=DT, reset="subtract", reset_timing="held")
 NONE = Semantics(dt=DT, reset="none")
+MEANINGS = (
+    ZERO,
+    replace(ZERO, reset_timing="delayed"),
+    replace(ZERO, reset_timing="after-input"),
+    SUBTRACT,
+    replace(SUBTRACT, reset_amount=0.3),
+    AT_ONCE,
+    HELD,
+    NONE,
+)
+"""One of every kind of reset."""
 
 
 def lif(

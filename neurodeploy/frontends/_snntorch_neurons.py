@@ -8,6 +8,7 @@ and a float64 one to within :math:`2^{-53}`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from neurodeploy.frontends._snntorch_classes import WITH_CURRENT, reset_of
 from neurodeploy.frontends._snntorch_layers import Call, convolution, linear, names_of
 from neurodeploy.frontends._snntorch_maps import Tensors
 from neurodeploy.frontends._snntorch_nodes import neuron_array
-from neurodeploy.frontends._snntorch_values import Shape, Source
+from neurodeploy.frontends._snntorch_values import Layer, Shape, Source
 from neurodeploy.semantics import Reset, ResetTiming, Semantics
 
 Array = NDArray[np.float64]
@@ -229,8 +230,11 @@ def recurrent_node(
     if type(module) in (rleaky.RecurrentOneToOne, rsynaptic.RecurrentOneToOne):
         return nir.Scale(neuron_array(module.V, "V", shape, dtype, path))
     inner = f"{path}.recurrent".lstrip(".")
-    rule = {(nn.Linear, 1): linear, (nn.Conv2d, 3): convolution}.get((type(module), len(shape)))
-    if rule is None:
+    if type(module) is nn.Linear:  # of images: along the last axis, as torch's
+        rule: Callable[[Call], Layer] = linear
+    elif type(module) is nn.Conv2d and len(shape) == 3:
+        rule = convolution
+    else:
         raise ModelError(
             f"{type(module).__name__} from neurons of shape {shape} to themselves is not supported",
             node=inner,

@@ -41,7 +41,7 @@ def read(path: str | Path) -> nir.NIRGraph:
         raise FileError(
             f"not a readable NIR graph ({type(error).__name__}: {error})",
             node=str(path),
-            hint="Write it again with nir.write.",
+            hint="Write it again with the tool that made it.",
         ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise FileError(f"holds a {type(graph).__name__}, not a graph", node=str(path))

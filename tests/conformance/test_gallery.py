@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +30,7 @@ from neurodeploy.trace import Trace  # noqa: E402
 from tests.conformance.exhibits import EXHIBITS, Exhibit  # noqa: E402
 from tests.conformance.gallery import num_steps  # noqa: E402
 from tests.conformance.refused import REFUSED  # noqa: E402
+from tests.pages_of_docs import check, part_of, row  # noqa: E402
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -219,8 +219,7 @@ def test_what_has_no_exact_form_is_refused(name: str) -> None:
 
 # The documentation
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "snntorch.md"
-WRITTEN_BY = "written by tests/conformance/test_gallery.py"
+PAGE = "snntorch.md"
 
 
 def gallery(written: str) -> str:
@@ -253,19 +252,7 @@ def tutorials(written: str) -> str:
     return "\n".join(lines)
 
 
-def row(*entries: object) -> str:
-    return f"| {' | '.join(map(str, entries))} |"
-
-
 @pytest.mark.parametrize("part", [gallery, tutorials])
 def test_the_docs_say_so(part: Callable[[str], str]) -> None:
-    """With NEURODEPLOY_WRITE_DOCS=1 in the environment the page is brought up to date first."""
-    name, text = part.__name__, DOCS.read_text("utf-8")
-    begin, end = f"<!-- {name}: begin, {WRITTEN_BY} -->\n", f"<!-- {name}: end -->"
-    before, rest = text.split(begin)
-    found, after = rest.split(end)
-    expected = f"\n{part(found)}\n\n"
-    if os.environ.get("NEURODEPLOY_WRITE_DOCS") and found != expected:
-        DOCS.write_text(before + begin + expected + end + after, "utf-8")
-        found = expected
-    assert found == expected, "run this test with NEURODEPLOY_WRITE_DOCS=1"
+    name = part.__name__
+    check(PAGE, name, part(part_of(PAGE, name)))

@@ -9,7 +9,6 @@ the outcomes; `NEURODEPLOY_WRITE_DOCS=1` writes it anew.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +28,7 @@ from neurodeploy.errors import ModelError
 from neurodeploy.frontends._snntorch_classes import REFUSALS
 from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes
 from neurodeploy.reference import simulate
+from tests.pages_of_docs import check, row
 
 BATCH, STEPS = 16, 50
 INPUTS, SIZE = 24, 40
@@ -89,8 +89,6 @@ def expected_refusal(cell: Cell) -> str | None:
         return "forward failed with RuntimeError"  # snnTorch itself fails
     if cell.neuron == "Alpha" and cell.reset != "none":
         return "its reset changes two currents after they took the input of the step"
-    if (cell.recurrence, cell.drive) == ("all-to-all", "Conv2d"):
-        return "Linear from neurons of shape (6, 4, 3) to themselves is not supported"
     return None
 
 
@@ -295,9 +293,6 @@ def test_enough_neuron_steps() -> None:
 
 # The documentation
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "snntorch.md"
-WRITTEN_BY = "written by tests/conformance/test_snntorch_matrix.py"
-
 
 def matrix() -> str:
     """The table of cells, from their outcomes."""
@@ -347,19 +342,6 @@ def refusals() -> str:
     return "\n".join(lines)
 
 
-def row(*entries: str) -> str:
-    return f"| {' | '.join(entries)} |"
-
-
 @pytest.mark.parametrize("part", [matrix, refusals])
 def test_the_docs_say_so(part: Callable[[], str]) -> None:
-    """With NEURODEPLOY_WRITE_DOCS=1 in the environment the page is brought up to date first."""
-    name, text = part.__name__, DOCS.read_text("utf-8")
-    begin, end = f"<!-- {name}: begin, {WRITTEN_BY} -->\n", f"<!-- {name}: end -->"
-    before, rest = text.split(begin)
-    found, after = rest.split(end)
-    expected = f"\n{part()}\n\n"
-    if os.environ.get("NEURODEPLOY_WRITE_DOCS") and found != expected:
-        DOCS.write_text(before + begin + expected + end + after, "utf-8")
-        found = expected
-    assert found == expected, "run this test with NEURODEPLOY_WRITE_DOCS=1"
+    check("snntorch.md", part.__name__, part())

@@ -24,9 +24,9 @@ from neurodeploy.errors import FileError, InputError, ModelError, NeurodeployErr
 from neurodeploy.frontends.nir import load, read
 from neurodeploy.semantics import METADATA_KEY, Semantics, from_metadata, to_metadata
 from tests.builders import (
-    AT_ONCE,
     DT,
     HELD,
+    MEANINGS,
     NONE,
     SUBTRACT,
     ZERO,
@@ -35,17 +35,6 @@ from tests.builders import (
     conv1d,
     lif,
     spikes_for,
-)
-
-MEANINGS = (
-    ZERO,
-    replace(ZERO, reset_timing="delayed"),
-    replace(ZERO, reset_timing="after-input"),
-    SUBTRACT,
-    replace(SUBTRACT, reset_amount=0.3),
-    AT_ONCE,
-    HELD,
-    NONE,
 )
 
 
