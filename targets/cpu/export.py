@@ -355,15 +355,20 @@ def _array(name: str, values: IntArray, kind: str) -> Iterator[str]:
 def _memory(program: Program, shared: dict[str, Rules]) -> str:
     width = {"int8_t": 1, "int16_t": 2, "int32_t": 4}
     weights = sum(s.weight.size * width[_weight_type(s)] for s in program.synapses)
+    neurons = sum(p.size for p in program.populations)
     states = sum(
         p.size * width[_state_type(shared[p.name])] * (1 + shared[p.name].filtered)
         for p in program.populations
     )
-    return f"Weights: {weights} bytes; states: {states} bytes."
+    spikes = neurons + sum(math.prod(port.shape) for port in program.inputs)
+    return (
+        f"Bytes: weights {weights}, states {states}, sums of weights {4 * neurons}, "
+        f"spikes {spikes}."
+    )
 
 
 def _clean(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", name)
+    return re.sub(r"[^A-Za-z0-9]+", "_", name)
 
 
 def _comment(text: str) -> str:

@@ -98,26 +98,26 @@ def _all(problems: list[NeurodeployError]) -> NeurodeployError:
 def _refused(network: Network, population: Population) -> Iterator[SemanticsError]:
     """What the machine does not have."""
     semantics, name = population.semantics, population.name
-    reset = f"reset {semantics.reset}, {semantics.reset_timing}"
     order = {node: index for index, node in enumerate(network.shapes)}
-    no: dict[str, bool] = {
-        f"{reset}, is not defined": (semantics.reset, semantics.reset_timing) not in RESETS,
-        f"reset_amount is {semantics.reset_amount}, expected at least 0": (
-            semantics.reset_amount < 0
-        ),
-        f"refractory is {semantics.refractory} (machine: 0)": semantics.refractory > 0,
-        f"edge_delay is {semantics.edge_delay} (machine: 0)": semantics.edge_delay > 0,
-        f"spikes_per_step is {semantics.spikes_per_step} (machine: 1)": (
-            semantics.spikes_per_step > 1
-        ),
-        "its membrane potential is read, a program delivers spikes": (
-            population.readout == "membrane"
-        ),
-    }
-    hints = {"its": "Let the network return the spikes of neurons with a threshold."}
-    for text, wrong in no.items():
-        if wrong:
-            yield SemanticsError(text, node=name, hint=hints.get(text.split()[0]))
+    if (semantics.reset, semantics.reset_timing) not in RESETS:
+        text = f"reset {semantics.reset}, {semantics.reset_timing}, is not defined"
+        yield SemanticsError(text, node=name)
+    for field, least, most in (
+        ("reset_amount", 0, math.inf),
+        ("refractory", 0, 0),
+        ("edge_delay", 0, 0),
+        ("spikes_per_step", 1, 1),
+    ):
+        value = getattr(semantics, field)
+        if not least <= value <= most:
+            has = str(least) if least == most else f"at least {least}"
+            yield SemanticsError(f"{field} is {value} (machine: {has})", node=name)
+    if population.readout == "membrane":
+        yield SemanticsError(
+            "its membrane potential is read, a program delivers spikes",
+            node=name,
+            hint="Let the network return the spikes of neurons with a threshold.",
+        )
     for connection in network.incoming(name):
         late = int(order[connection.source] >= order[name])
         if connection.delay != late:

@@ -252,7 +252,7 @@ def test_everything_is_refused_at_once() -> None:
     ("changes", "message"),
     [
         ({"reset": "subtract", "reset_timing": "after-input"}, "reset subtract, after-input, is"),
-        ({"reset": "subtract", "reset_amount": -1.0}, "reset_amount is -1.0, expected at least 0"),
+        ({"reset": "subtract", "reset_amount": -1.0}, r"reset_amount is -1.0 .machine: at least 0"),
     ],
 )
 def test_resets_without_a_meaning_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-import snntorch as snn
-import torch
 
 import neurodeploy as nd
 from neurodeploy.cli import main
@@ -23,7 +21,10 @@ from neurodeploy.targets.cpu.export import to_c
 from neurodeploy.targets.cpu.format import installed_formats
 from neurodeploy.targets.cpu.vendor import run_in_c
 from neurodeploy.trace import Spikes
-from tests.builders import SUBTRACT, chain, lif, spikes_for
+from tests.builders import SUBTRACT, chain, lif, small_program, spikes_for
+
+torch = pytest.importorskip("torch")
+snn = pytest.importorskip("snntorch")
 
 INPUTS = 20
 
@@ -112,24 +113,6 @@ def test_programs_with_loops_pass_through_files(tmp_path: Path) -> None:
     read = Program.load(tmp_path / "loop.ndp")
     assert read.hash == program.hash
     assert nd.verify(read, spikes).stage("vendor").status == "passed"
-
-
-def test_loops_are_not_for_loihi() -> None:
-    """A file may hold what the lowering would have refused."""
-    from neurodeploy.targets.loihi import target as loihi2
-
-    program, _ = looped("cpu8")
-    found = [v for v in loihi2.check(replace_registers(program)) if v.rule == "loihi2.loop"]
-    assert len(found) == 1
-    assert found[0].node == program.synapses[1].name
-
-
-def replace_registers(program: Program) -> Program:
-    """With the registers that Loihi's rules look at."""
-    names = ("vth", "du", "dv", "bias_mant", "bias_exp", "u0", "v0")
-    parameters = {name: np.array([1]) for name in names}
-    populations = tuple(replace(p, parameters=parameters) for p in program.populations)
-    return replace(program, populations=populations, ranges=())
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,6 +223,5 @@ def test_states_beyond_their_range_are_reported() -> None:
 
 
 def test_programs_of_other_chips_have_no_c() -> None:
-    program, _ = looped("cpu8")
     with pytest.raises(InputError, match="has no register state_bits"):
-        to_c(replace_registers(program))
+        to_c(small_program()[1])
