@@ -17,7 +17,7 @@ from neurodeploy import reference
 from neurodeploy._version import __version__
 from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
-from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.errors import DesignRuleError, InputError, TargetError
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
@@ -188,13 +188,25 @@ def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
     Parameters
     ----------
     inputs: input spikes to run, or the trace of a run of this program.
+
+    Raises
+    ------
+    TargetError
+        Nothing is known about the target's energies, as for a number format.
     """
     from neurodeploy.costs.counts import count
     from neurodeploy.costs.estimate import estimate
 
+    chip = get_target(program.target).chip
+    if not chip.constants:
+        raise TargetError(
+            "no energies or times are known for it, so none can be estimated",
+            node=chip.title,
+            hint="Measure them on your device.",
+        )
     trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
     placement = place(program)
-    return estimate(count(program, trace, placement), get_target(program.target).chip, placement)
+    return estimate(count(program, trace, placement), chip, placement)
 
 
 def place(program: Program) -> Placement:

@@ -121,13 +121,9 @@ def _check(program: Program) -> None:
     _require(bool(program.outputs) and set(program.outputs) <= names, "its outputs", "program")
     for population in program.populations:
         _check_neurons(population)
-    order = {name: index for index, name in enumerate(shapes)}
     for synapses in program.synapses:
         _check_synapses(synapses, shapes)
         _require(synapses.target in names, "it ends at an input", synapses.name)
-        forward = order[synapses.source] < order[synapses.target]
-        own = synapses.recurrent and synapses.kind == "one-to-one"
-        _require(forward or own, "it goes backwards", synapses.name)
 
 
 def _require(condition: bool, problem: str, node: str) -> None:

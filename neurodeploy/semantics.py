@@ -20,8 +20,8 @@ Order = Literal["decay-input-threshold"]
 Reset = Literal["zero", "subtract", "none"]
 ResetTiming = Literal["immediate", "delayed", "after-input", "held"]
 Comparison = Literal[">", ">="]
-Rounding = Literal["float64", "float32", "toward-zero"]
-Overflow = Literal["none", "wrap-current-saturate-voltage"]
+Rounding = Literal["float64", "float32", "toward-zero", "floor", "nearest"]
+Overflow = Literal["none", "wrap-current-saturate-voltage", "saturate", "wrap"]
 
 SCHEMA = 1
 METADATA_KEY = "neurodeploy"

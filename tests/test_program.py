@@ -180,10 +180,6 @@ NOT_PROGRAMS = {
     "synapses onto an input": put(
         "synapses", 0, target="input", source="lif1", in_shape=[2, 6, 6], out_shape=[1, 6, 6]
     ),
-    "synapses against the order": put(
-        "synapses", 3, source="lif3", target="lif2", in_shape=[3], out_shape=[8],
-        weight=np.ones((8, 3), np.int64),
-    ),
     "float weights": put("synapses", 0, weight=np.ones((2, 1, 3, 3))),
     "no weights": put("synapses", 0, weight=None),
     "fewer input weights": put("synapses", 2, weight=np.ones((8, 9), np.int64)),

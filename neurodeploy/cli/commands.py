@@ -60,10 +60,13 @@ def _inspect(arguments: argparse.Namespace, output: Output) -> int:
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
-        placement = api.place(program)
+        data = tables.program_data(program)
         tables.program(output, program)
-        tables.resources(output, placement)
-        output.result({**tables.program_data(program), "resources": placement.to_dict()})
+        if get_target(program.target).chip.has_cores:
+            placement = api.place(program)
+            tables.resources(output, placement)
+            data["resources"] = placement.to_dict()
+        output.result(data)
         return 0
     target = get_target(arguments.target) if arguments.target else None
     network = api.load(arguments.file, _semantics(arguments))

@@ -161,19 +161,26 @@ def _span(values: np.ndarray[Any, Any]) -> str:
     return f"{low:g}" if low == high else f"{low:g} … {high:g}"
 
 
+REGISTERS = ("du", "dv", "vth", "decay", "current_decay", "threshold")
+"""Those that a table of populations shows, where they have them."""
+
+
 def program(output: Output, compiled: Program) -> None:
     """Populations, synapses, how semantics were lowered and what is proven."""
-    rows = [
-        (
-            p.name,
-            "x".join(map(str, p.shape)),
-            p.depth,
-            *(_span(p.parameters[name]) for name in ("du", "dv", "vth") if name in p.parameters),
-        )
-        for p in compiled.populations
-    ]
+    populations = compiled.populations
+    shown = [name for name in REGISTERS if all(name in p.parameters for p in populations)]
     output.table(
-        f"program for {compiled.target}", ("population", "shape", "depth", "du", "dv", "vth"), rows
+        f"program for {compiled.target}",
+        ("population", "shape", "depth", *shown),
+        [
+            (
+                p.name,
+                "x".join(map(str, p.shape)),
+                p.depth,
+                *(_span(p.parameters[name]) for name in shown),
+            )
+            for p in populations
+        ],
     )
     output.table(
         "synapses",
@@ -189,7 +196,7 @@ def program(output: Output, compiled: Program) -> None:
         [(x.node, x.subject, x.how, x.text) for x in compiled.lowerings],
     )
     output.table(
-        "register ranges (24 bit)",
+        "register ranges",
         ("population", "register", "low", "high", "used", ""),
         [
             (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.chip import Chip
-from neurodeploy.errors import DesignRuleError
+from neurodeploy.errors import DesignRuleError, TargetError
 from neurodeploy.mapping.partition import partition, violations
 from neurodeploy.mapping.resources import Resource, population_resources, total_resources
 from neurodeploy.mapping.usage import Usage, group_labels, usage
@@ -68,7 +68,11 @@ def place(program: Program, chip: Chip) -> Placement:
         Neurons that fit no core, for all populations at once.
     InputError
         A population without neurons or without a register that the chip needs.
+    TargetError
+        The chip has no neurocores.
     """
+    if not chip.has_cores:
+        raise TargetError("it has no neurocores to place neurons on", node=chip.title)
     broken = tuple(
         violation
         for population in program.populations

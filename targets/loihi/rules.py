@@ -32,8 +32,15 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
     for population in program.populations:
         found += _registers(population, chip)
         found += violations(population, program.incoming(population.name), chip)
+    order = {name: index for index, name in enumerate(program.shapes)}
     for synapses in program.synapses:
         found += _weights(synapses, chip)
+        own = synapses.recurrent and synapses.kind == "one-to-one"
+        if order[synapses.source] >= order[synapses.target] and not own:
+            fix = "Loops other than a neuron's own synapse are not supported on this chip yet."
+            source = "what neurodeploy lowers"
+            rule = f"{chip.name}.loop"
+            found.append(Violation(rule, synapses.name, 1, 0, "synapses", source, fix))
     for item in program.ranges:
         reach, limit = max(-item.low, item.high), item.limit_high
         if reach > limit:

@@ -70,6 +70,7 @@ BROKEN: dict[str, tuple[Harm, str, float, float]] = {
     "odd weight": (weight(3), "loihi2.weight-even", 1, 0),
     "large exponent": (synapse(exponent=8), "loihi2.weight-exponent", 8, 7),
     "small exponent": (synapse(exponent=-8), "loihi2.weight-exponent", 8, 7),
+    "loop": (synapse(source="lif3"), "loihi2.loop", 1, 0),
     "current range": (reach("u"), "loihi2.state-range", 2.0**24, 2.0**23),
 }
 

@@ -1,0 +1,174 @@
+"""The fixed-point machine in the simulator.
+
+A program's populations hold all that their arithmetic needs, widths and rules among it, so that one
+machine runs programs of every format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import InputError
+from neurodeploy.program import IntArray, Neurons, Synapses
+from neurodeploy.simulator.layout import TILE
+from neurodeploy.target import Cells
+from neurodeploy.targets.cpu import arithmetic
+from neurodeploy.targets.cpu.arithmetic import INT32_MAX, NO_RESET
+
+RULES = {
+    "state_bits": (8, 32),
+    "decay_bits": (0, 15),
+    "nearest": (0, 1),
+    "saturate": (0, 1),
+    "filtered": (0, 1),
+    "reset": (0, NO_RESET),
+    "closed": (0, 1),
+}
+"""Registers of one value for a population, with the least and the greatest."""
+NEURON = ("decay", "current_decay", "threshold", "amount", "bias", "leak")
+"""Registers that neurons may have of their own, in the order of the kernel."""
+STATES = ("v", "i", "potential")
+
+
+class Rules(NamedTuple):
+    """What all neurons of a population share, in the order in which `arithmetic.step` takes it."""
+
+    state_bits: int
+    decay_bits: int
+    nearest: int
+    saturate: int
+    filtered: int
+    reset: int
+    closed: int
+
+
+def rules(population: Neurons) -> Rules:
+    """The rules of a population; raises `InputError` where one is missing or impossible."""
+    found = {}
+    for name, (least, most) in RULES.items():
+        values = register(population, name)
+        if values.size != 1 or not least <= int(values.reshape(-1)[0]) <= most:
+            raise InputError(
+                f"register {name} holds {values.reshape(-1)[:4].tolist()}, expected one value in "
+                f"{least}..{most}",
+                node=population.name,
+            )
+        found[name] = int(values.reshape(-1)[0])
+    return Rules(**found)
+
+
+def register(population: Neurons, name: str) -> IntArray:
+    """Values of a register; raises `InputError` where the population has none of that name."""
+    if name not in population.parameters:
+        raise InputError(f"it has no register {name}", node=population.name)
+    return population.parameters[name]
+
+
+def neuron_registers(population: Neurons) -> tuple[IntArray, ...]:
+    """Values of `NEURON` and of `v0` for each neuron, int64 (neurons,).
+
+    Raises
+    ------
+    InputError
+        One is missing, or holds values that are not possible.
+    """
+    shared = rules(population)
+    most = 1 << shared.decay_bits if shared.decay_bits else shared.state_bits
+    state = 1 << (shared.state_bits - 1)
+    found = []
+    for name in (*NEURON, "v0"):
+        values = register(population, name).reshape(-1)
+        least, greatest = (0, most) if name.endswith("decay") else (-INT32_MAX, INT32_MAX)
+        if name == "v0":
+            least, greatest = -state, state - 1
+        if values.min() < least or values.max() > greatest:
+            raise InputError(
+                f"register {name} is in {values.min()}..{values.max()}, expected "
+                f"{least}..{greatest}",
+                node=population.name,
+            )
+        found.append(np.broadcast_to(values, (population.size,)))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class FixedPointMachine:
+    """The `Machine` of all fixed-point formats.
+
+    Recorded states: `v` and `i` after the step, and `potential`, v as it was compared with the
+    threshold; `i` stays 0 in populations without a synaptic current.
+    """
+
+    def activation(self, total: IntArray, synapses: Synapses) -> IntArray:
+        """total 2^exponent."""
+        return np.asarray(total << synapses.exponent)
+
+    def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
+        """The exponent, if no sum leaves 32 bits.
+
+        Raises
+        ------
+        InputError
+            The exponent is negative, or 32 and more.
+        """
+        exponent = synapses.exponent
+        if not 0 <= exponent < 32:
+            raise InputError(f"its exponent is {exponent}, expected 0..31", node=synapses.name)
+        return exponent if max(-low, high) << exponent <= INT32_MAX else None
+
+    def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
+        """The neurons; in 32 bits where that gives the same."""
+        shared = rules(population)
+        *registers, v0 = neuron_registers(population)
+        narrow = bounds is not None and arithmetic.fits_int32(
+            shared.state_bits, max(-bounds[0], bounds[1]), *registers[2:], own
+        )
+        dtype = np.int32 if narrow else np.int64
+        zeros = np.zeros(population.size, np.int64)
+        initial = _tiled((v0, zeros, zeros), dtype)
+        return _FixedPointCells(initial, _tiled((*registers, own), dtype), shared)
+
+
+def _tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
+    """Arrays (lanes,) as one, (tiles, rows, 128)."""
+    tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
+    return np.ascontiguousarray(tiles, dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _FixedPointCells:
+    """See `arithmetic.run_neurons`."""
+
+    initial: NDArray[Any]
+    registers: NDArray[Any]
+    rules: Rules
+    recorded = STATES
+
+    def advance(
+        self,
+        current: NDArray[Any],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        nothing = np.empty((0, 0, 0, 0), current.dtype)
+        v, i, potential = record or (nothing, nothing, nothing)
+        arithmetic.run_neurons(
+            current,
+            self.registers[first : first + len(current)],
+            *self.rules,
+            state,
+            words,
+            step,
+            first,
+            bool(record),
+            v,
+            i,
+            potential,
+        )

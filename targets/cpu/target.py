@@ -1,0 +1,61 @@
+"""A fixed-point format as a `Target`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neurodeploy.chip import Chip
+from neurodeploy.errors import Violation
+from neurodeploy.network import Network
+from neurodeploy.program import Program
+from neurodeploy.semantics import Semantics
+from neurodeploy.targets.cpu import lowering, rules
+from neurodeploy.targets.cpu.format import FixedPoint
+from neurodeploy.targets.cpu.machine import FixedPointMachine
+from neurodeploy.trace import Spikes, Trace
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The `Target` for one format, called as the format is."""
+
+    format: FixedPoint
+    machine = FixedPointMachine()
+    vendor = "the exported C program, compiled by the system's C compiler"
+
+    @property
+    def name(self) -> str:
+        """The format's."""
+        return self.format.name
+
+    @property
+    def description(self) -> str:
+        """One line."""
+        return f"Fixed point for microcontrollers and FPGAs: {self.format.title}"
+
+    @property
+    def semantics(self) -> Semantics:
+        """See `FixedPoint.semantics`."""
+        return self.format.semantics
+
+    @property
+    def chip(self) -> Chip:
+        """See `FixedPoint.chip`."""
+        return self.format.chip
+
+    def lower(self, network: Network, calibration: Trace) -> Program:
+        """See `lowering.lower`."""
+        return lowering.lower(network, calibration, self.format)
+
+    def check(self, program: Program) -> tuple[Violation, ...]:
+        """See `rules.check`."""
+        return rules.check(program, self.format)
+
+    def run_vendor(
+        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
+    ) -> Trace:
+        """See `vendor.run_in_c`."""
+        from neurodeploy.targets.cpu.vendor import run_in_c
+
+        return run_in_c(program, inputs, timeout=timeout)
