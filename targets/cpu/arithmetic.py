@@ -157,7 +157,7 @@ def fits_int32(width: int, reach: int, *registers: Ints) -> bool:
     (threshold, amount, bias, leak, what a neuron's own spike adds) together must fit.
     """
     total = reach + sum(int(np.abs(values).max(initial=0)) for values in registers)
-    return width <= 30 and (1 << width) + total <= INT32_MAX
+    return (1 << width) + total <= INT32_MAX
 
 
 @kernel

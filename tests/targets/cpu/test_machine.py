@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.errors import InputError
-from neurodeploy.program import Program
+from neurodeploy.network import InputPort
+from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.simulator.plan import plan
+from neurodeploy.targets.cpu.arithmetic import INT32_MAX
+from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import RULES, STATES, FixedPointMachine
 from neurodeploy.targets.cpu.vendor import run_in_c
 from tests.builders import spikes_for
@@ -21,7 +25,7 @@ from tests.targets.cpu.drawn import RESETS, programs, run
 
 MACHINE = FixedPointMachine()
 STRICT = (
-    "-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror",
+    "-std=c99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror",
     "-fsanitize=undefined", "-fno-sanitize-recover",
 )  # fmt: skip
 
@@ -48,6 +52,75 @@ def test_exported_c_runs_any_program(program: Program, seed: int) -> None:
     for population in program.populations:
         name = population.name
         assert np.array_equal(found.spikes[name], expected.spikes[name]), name
+
+
+def every_rule(target: FixedPoint) -> Program:
+    """Populations of every reset and comparison, with and without a current; small numbers, so that
+    thresholds are met exactly and 8-bit states overflow."""
+    rng = np.random.default_rng(0)
+    populations, synapses, size = [], [], 12
+    most = 1 << target.decay_bits if target.decay_bits else target.state_bits
+    cases = itertools.product(range(len(RESETS)), (0, 1), (0, 1))
+    for index, (reset, closed, filtered) in enumerate(cases):
+        name = f"p{index}"
+        threshold = rng.integers(2, 9, size)
+        parameters = {
+            **{key: np.array([value]) for key, value in target.registers.items()},
+            "filtered": np.array([filtered]),
+            "reset": np.array([reset]),
+            "closed": np.array([closed]),
+            "decay": rng.integers(most // 2, most + 1, size),
+            "current_decay": rng.integers(0, most + 1, size),
+            "threshold": threshold,
+            "amount": rng.choice([threshold, 2 * threshold]),
+            "bias": rng.integers(-1, 3, size),
+            "leak": rng.integers(-1, 2, size),
+            "v0": rng.integers(-8, 9, size),
+        }
+        populations.append(Neurons(name, (size,), 1, parameters, np.ones(1)))
+        weight = rng.integers(-9, 11, (size, 5))
+        synapses.append(Synapses(f"in->{name}", "in", name, "dense", weight, 0, (5,), (size,)))
+    port = InputPort("in", (5,))
+    return Program("drawn", (port,), tuple(populations), tuple(synapses), ("p0",), {})
+
+
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("rounding", ["floor", "nearest"])
+@pytest.mark.parametrize("bits", [0, 3])
+def test_every_rule(bits: int, rounding: Any, overflow: Any) -> None:
+    """Engine, Python integers and C, on every combination of the machine's rules."""
+    decay: Any = "multiply" if bits else "shift"
+    target = FixedPoint("drawn", "any", 8, 8, 7, decay, bits, rounding, overflow)
+    program = every_rule(target)
+    spikes = spikes_for(0, 2, 40, (5,))
+    expected, engine = run(program, spikes), simulate(program, spikes, MACHINE)
+    compiled = run_in_c(program, {"in": spikes}, timeout=60, flags=STRICT)
+    met = {0: 0, 1: 0}
+    for population in program.populations:
+        name, registers = population.name, population.parameters
+        potential = expected.states[name]["potential"]
+        met[int(registers["closed"][0])] += int((potential == registers["threshold"]).sum())
+        assert 0.01 < expected.spikes[name].mean() < 0.99
+        assert np.array_equal(engine.spikes[name], expected.spikes[name]), name
+        assert np.array_equal(compiled.spikes[name], expected.spikes[name]), name
+    assert min(met.values()) > 50
+
+
+@pytest.mark.parametrize(
+    ("width", "reach", "dtype"),
+    [(24, 1 << 30, np.int32), (24, INT32_MAX, np.int64), (31, 0, np.int64), (32, 0, np.int64)],
+)
+def test_sums_that_could_leave_32_bits_get_64(width: int, reach: int, dtype: Any) -> None:
+    one = np.ones(1, np.int64)
+    parameters = {
+        "state_bits": width * one, "decay_bits": one, "nearest": one, "saturate": one,
+        "filtered": one, "reset": one, "closed": one, "decay": one, "current_decay": one,
+        "threshold": one, "amount": one, "bias": one, "leak": one, "v0": one,
+    }  # fmt: skip
+    neurons = Neurons("n", (128,), 1, parameters, np.ones(1))
+    for bounds in ((-reach, 0), (0, reach)):
+        assert MACHINE.cells(neurons, np.zeros(128, np.int64), bounds).initial.dtype == dtype
+    assert MACHINE.cells(neurons, np.zeros(128, np.int64), None).initial.dtype == np.int64
 
 
 def test_the_drawn_programs_reach_everything() -> None:

@@ -41,15 +41,16 @@ class Case:
         return certify(neuron, (synapses,), states, self.target)
 
     def reached(self) -> dict[str, tuple[int, int]]:
-        """Extremes of i and v over every sequence of inputs: all states that can be reached."""
+        """Extremes of i and v over every sequence of six inputs, from the least to the greatest."""
         values = {**self.target.registers, **self.registers}
         rules = [values[name] for name in RULES]
         registers = [values[name] for name in NEURON]
         known = new = np.array([[values["v0"], 0, 0]])
         extremes = {"i": (0, 0), "v": (values["v0"], values["v0"])}
         while len(new):
-            v, i, fired = (np.repeat(column, self.high - self.low + 1) for column in new.T)
-            x = np.tile(np.arange(self.low, self.high + 1), len(new))
+            inputs = np.unique(np.linspace(self.low, self.high, 6).round().astype(np.int64))
+            v, i, fired = (np.repeat(column, len(inputs)) for column in new.T)
+            x = np.tile(inputs, len(new))
             after = step(v, i, fired, x, *registers, *rules)
             for name, arrays in (("i", after[1:2]), ("v", (after[0], after[3]))):
                 seen = [extremes[name][0], extremes[name][1]]
@@ -74,7 +75,7 @@ def cases(draw: st.DrawFn) -> Case:
         "small", "small", 8, WIDTH, WIDTH - 1, "multiply" if bits else "shift", bits,
         draw(st.sampled_from(["floor", "nearest"])), "saturate",
     )  # fmt: skip
-    threshold = draw(st.integers(1, 12))
+    threshold = draw(st.integers(1, 40))
     filtered = draw(st.integers(0, 1)) if bits == 1 else 0
     decay = st.integers(0, (1 << bits) - 1) if bits else st.integers(0, 3)
     registers = {
@@ -87,11 +88,11 @@ def cases(draw: st.DrawFn) -> Case:
         "amount": draw(st.sampled_from([threshold, threshold, threshold // 2, 2 * threshold])),
         "bias": draw(st.integers(-3, 3)),
         "leak": draw(st.integers(-3, 3)) * filtered,
-        "v0": draw(st.integers(-10, 20)),
+        "v0": draw(st.integers(-30, 60)),
     }
     if RESETS[registers["reset"]] == "subtract held":
         registers["amount"] = threshold
-    return Case(target, draw(st.integers(-6, 0)), draw(st.integers(0, 8)), registers)
+    return Case(target, draw(st.integers(-60, 0)), draw(st.integers(0, 90)), registers)
 
 
 @settings(max_examples=300)
