@@ -22,6 +22,8 @@ from neurodeploy.simulator.vectors import load, splat, store
 
 LANES = 64
 BANDWIDTH_REPEATS = 15
+PAUSE = 0.2
+"""Seconds before each run: torch's threads keep a core busy for a while after their work."""
 
 
 def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
@@ -32,6 +34,7 @@ def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""The simulator against snnTorch: `python -m benchmarks.simulator [--json FILE] [WORKLOAD ...]`."""
+"""The simulator against snnTorch, and Lava: `python -m benchmarks.simulator [WORKLOAD ...]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,15 @@ def events_per_run(workload: Workload) -> int:
     return sum(int(counts[s.source] @ fan_out(s)) for s in workload.program.synapses)
 
 
-def measure(workload: Workload, repeats: int) -> dict[str, Any]:
+def lava_seconds(workload: Workload, samples: int) -> float:
+    """Of one sample in Lava's fixed-point models, its start included."""
+    start = time.perf_counter()
+    some = {name: workload.inputs[:samples] for name in workload.program.input_shapes}
+    get_target("loihi2").run_vendor(workload.program, some, timeout=3600)
+    return (time.perf_counter() - start) / samples
+
+
+def measure(workload: Workload, repeats: int, lava: int) -> dict[str, Any]:
     """One row: all contestants in turns on the same inputs."""
     check(workload)
     runs = {OURS: ours(workload), f"{OURS}, 1 thread": ours(workload, 1), **snntorch(workload)}
@@ -65,6 +74,9 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         "microseconds per sample and step": mine / samples / steps * 1e6,
         "events per second": events / mine,
         "peak bytes": peak_bytes(runs[OURS]),
+        "lava ratio": lava_seconds(workload, lava) / (mine / samples)
+        if lava and workload.forward
+        else None,
     }
 
 
@@ -72,17 +84,17 @@ def table(rows: list[dict[str, Any]], cached: float, uncached: float) -> str:
     """Markdown; `cached` and `uncached` are read bandwidths."""
     head = (
         "| workload | firing rates | µs per sample and step | times faster than snnTorch's best "
-        "| G events/s | share of the L2 read bandwidth | of the memory's | peak MiB |"
+        "| than Lava | G events/s | share of the L2 read bandwidth | of the memory's | peak MiB |"
     )
-    lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|"]
+    lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
         rates = ", ".join(f"{rate:.0%}" for rate in row["rates"].values())
-        speed = row["events per second"]
+        speed, lava = row["events per second"], row["lava ratio"]
         lines.append(
             f"| {row['workload']}, {row['samples']}x{row['steps']} | {rates} "
             f"| {row['microseconds per sample and step']:.2f} | {row['ratio']:.1f} ({row['best']}) "
-            f"| {speed / 1e9:.1f} | {speed / cached:.0%} | {speed / uncached:.0%} "
-            f"| {row['peak bytes'] / 2**20:.0f} |"
+            f"| {'' if lava is None else f'{lava:,.0f}'} | {speed / 1e9:.1f} "
+            f"| {speed / cached:.0%} | {speed / uncached:.0%} | {row['peak bytes'] / 2**20:.0f} |"
         )
     return "\n".join(lines)
 
@@ -93,11 +105,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", type=Path, help="where to write everything that was measured")
+    parser.add_argument("--lava", type=int, default=0, help="how many samples run in Lava")
     options = parser.parse_args()
     cached, uncached = read_bandwidth(CACHED), read_bandwidth(UNCACHED)
     rows = []
     for name in options.workloads:
-        rows.append(measure(WORKLOADS[name](options.samples), options.repeats))
+        rows.append(measure(WORKLOADS[name](options.samples), options.repeats, options.lava))
         print(table(rows[-1:], cached, uncached).splitlines()[-1], flush=True)
     result = {
         "machine": {**machine(), "load": os.getloadavg()},

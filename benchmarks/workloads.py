@@ -19,6 +19,8 @@ from torch import nn
 
 from neurodeploy import api
 from neurodeploy.frontends.snntorch import from_snntorch
+from neurodeploy.models import digits
+from neurodeploy.models.digits_data import encode, load_data
 from neurodeploy.program import Program, Synapses
 from neurodeploy.trace import Spikes
 
@@ -34,14 +36,14 @@ class Workload:
     ----------
     net: snnTorch, one step per call, hidden states inside.
     inputs: uint8 (samples, steps, *shape).
-    same: whether `net` and `program` mean the same (the recurrent ones differ in their reset).
+    forward: whether the program has no cycle, so that Lava can run it.
     """
 
     name: str
     net: nn.Sequential
     program: Program
     inputs: Spikes
-    same: bool = True
+    forward: bool = True
 
 
 def spikes(samples: int, steps: int, shape: tuple[int, ...], density: float) -> Spikes:
@@ -149,7 +151,7 @@ def recurrent(
         net[index].weight.data = forward[index].weight.data
     program = program_of(forward, inputs)
     program = with_loop(program, program.populations[0].name, back.weight.detach().numpy())
-    return Workload("recurrent 700-1000-20, CUBA", net, program, inputs, same=False)
+    return Workload("recurrent 700-1000-20, CUBA", net, program, inputs, forward=False)
 
 
 def with_loop(program: Program, name: str, weight: Any) -> Program:
@@ -171,9 +173,18 @@ def with_loop(program: Program, name: str, weight: Any) -> Program:
     return replace(program, synapses=(*program.synapses, loop))
 
 
+def demo(samples: int) -> Workload:
+    """The demo's trained network on its test images."""
+    data, net = load_data(), digits.load()
+    inputs = encode(data.test_images)[:samples]
+    calibration = encode(data.train_images[:64])
+    return Workload("the demo's network", net, program_of(net, calibration), inputs)
+
+
 WORKLOADS: dict[str, Callable[[int], Workload]] = {
     "mlp": mlp,
     "mlp-default": lambda samples: mlp(samples, reset="subtract"),
     "cnn": cnn,
     "recurrent": recurrent,
+    "demo": demo,
 }

@@ -1,0 +1,102 @@
+"""Events against float32 products at every density: `python -m benchmarks.density`.
+
+Sums of spikes times 8-bit weights are exact in float32 (below 2^24), so a dense product could serve
+where many neurons spike.  This measures from which density on that would be faster, on one thread.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import interleaved
+from neurodeploy.program import Synapses
+from neurodeploy.simulator.block import Scratch
+from neurodeploy.simulator.kernels import AHEAD, list_events, pack
+from neurodeploy.simulator.layout import TILE, Layout
+from neurodeploy.simulator.synapses import WHOLE, Events, lanes_of, prepare
+from neurodeploy.trace import Spikes
+
+ROWS = 400
+DENSITIES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def by_events(synapses: Synapses, spikes: Spikes, target: Layout) -> Callable[[], Any]:
+    """Sums as the simulator forms them, from bits on: (tiles, rows, 128)."""
+    source = Layout(synapses.in_shape)
+    prepared, scratch = prepare(synapses, source, target), Scratch()
+    words = np.empty((len(spikes), source.words), np.uint64)
+    pack(spikes.reshape(len(spikes), -1), words)
+    listed = np.empty(len(spikes) * source.used + AHEAD, np.uint32)
+    events = Events(listed, np.empty(len(spikes) + 1, np.int64))
+    current = np.empty((target.tiles, len(spikes), TILE), np.int32)
+
+    def call() -> Any:
+        list_events(words[:, None], source.valid, 0, 1, events.lanes, events.first)
+        prepared.sums.add(events, prepared.halvings, True, WHOLE, current, scratch)
+        return current
+
+    return call
+
+
+def by_products(synapses: Synapses, spikes: Spikes) -> Callable[[], Any]:
+    """Sums (rows, ...) as one product of float32 matrices, after im2col for a convolution."""
+    weight = synapses.weight.astype(np.float32)
+    rows = np.ascontiguousarray(weight.reshape(len(weight), -1).T)
+    if synapses.kind == "dense":
+        flat = spikes.reshape(len(spikes), -1)
+        return lambda: flat.astype(np.float32) @ rows
+    kernel, pad = weight.shape[2:], [(0, 0), (0, 0), *((p, p) for p in synapses.padding)]
+    down, right = synapses.stride
+
+    def call() -> Any:
+        padded = np.pad(spikes.astype(np.float32), pad)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (2, 3))
+        patches = windows[:, :, ::down, ::right].transpose(0, 2, 3, 1, 4, 5)
+        return (patches.reshape(-1, len(rows)) @ rows).reshape(len(spikes), -1, len(weight))
+
+    return call
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    layers = (
+        Synapses(
+            "dense 1024-1024", "a", "b", "dense", 2 * rng.integers(-127, 128, (1024, 1024)), 0,
+            (1024,), (1024,),
+        ),
+        Synapses(
+            "convolution 16@3x3 of 16x16x16", "a", "b", "conv2d",
+            2 * rng.integers(-127, 128, (16, 16, 3, 3)), 0, (16, 16, 16), (16, 16, 16),
+            padding=(1, 1),
+        ),
+    )  # fmt: skip
+    for synapses in layers:
+        print(f"\n| {synapses.name}: density | events, µs per step | product, µs | ratio |")
+        print("|--:|--:|--:|--:|")
+        for density in DENSITIES:
+            spikes = (rng.random((ROWS, *synapses.in_shape)) < density).astype(np.uint8)
+            target = lanes_of(synapses.out_shape, synapses.kind == "conv2d")
+            runs = {
+                "events": by_events(synapses, spikes, target),
+                "product": by_products(synapses, spikes),
+            }
+            a, b = runs["events"]().swapaxes(0, 1).reshape(ROWS, -1), runs["product"]()
+            if not np.array_equal(a[:, : target.used], b.reshape(ROWS, -1)):  # channels last
+                raise SystemExit(f"{synapses.name}: the sums differ")
+            times = interleaved(runs, 9)
+            mine, theirs = (statistics.median(times[n]) / ROWS * 1e6 for n in runs)
+            print(
+                f"| {density:.0%} | {mine:.2f} | {theirs:.2f} | {theirs / mine:.1f} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
