@@ -57,8 +57,9 @@ _HINTS = {
 _SUPPORTED = (
     "Supported are Linear, Conv1d/2d, ConvTranspose1d/2d of stride 1, average, sum and maximum "
     "pooling, Flatten, BatchNorm1d/2d, Dropout, Identity and their functions, QuantLinear and "
-    "QuantConv1d/2d of Brevitas, the neurons Leaky, Synaptic, Lapicque, RLeaky and RSynaptic, sums "
-    "and differences, constant factors, and stacking of outputs; do the rest outside."
+    "QuantConv1d/2d of Brevitas, the neurons Leaky, Synaptic, Lapicque, RLeaky, RSynaptic and, "
+    "without reset, Alpha, sums and differences, constant factors, and stacking of outputs; do the "
+    "rest outside."
 )
 
 
