@@ -48,8 +48,9 @@ def load(
     A file named `.net` is read as one of lava-dl (see `frontends.lava_dl.read_net`), any other as
     `.nir`.
     """
-    graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
-    return nir_frontend.load(graph, semantics)
+    if isinstance(source, nir.NIRGraph):
+        return nir_frontend.load(source, semantics)
+    return nir_frontend.means(_read(Path(source)), semantics)
 
 
 def _read(path: Path) -> nir.NIRGraph:
@@ -133,7 +134,7 @@ def network_of(program: Program) -> Network:
         graph = nir.dict2NIRNode({**tree, "type_check": False})
     except Exception as error:  # NIR raises whatever its parsing meets
         raise InputError(f"the program's NIR graph cannot be read: {error}") from error
-    return run_passes(nir_frontend.load(graph), PASSES)
+    return run_passes(nir_frontend.means(graph), PASSES)
 
 
 def run(

@@ -7,6 +7,7 @@ line and exit code 2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,3 +104,11 @@ class DesignRuleError(NeurodeployError):
     def to_dict(self) -> dict[str, Any]:
         """The error as plain data, with all violations."""
         return {**super().to_dict(), "violations": [vars(v) for v in self.violations]}
+
+
+def combined(problems: Sequence[NeurodeployError], what: str) -> NeurodeployError:
+    """The one error, or one that says them all: so many of `what` cannot be lowered."""
+    if len(problems) == 1:
+        return problems[0]
+    text = "; ".join(str(problem) for problem in problems)
+    return SemanticsError(f"{len(problems)} {what} cannot be lowered: {text}")

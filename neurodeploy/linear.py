@@ -9,7 +9,7 @@ matrices.  Weights may be kept in float32, which halves their memory and changes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -229,6 +229,34 @@ def pool2d(in_shape: Shape, kernel: Pair, stride: Pair, padding: Pair, *, averag
     value = 1.0 / math.prod(kernel) if average else 1.0
     weight = np.full((in_shape[0], 1, *kernel), value)
     return Conv2d(weight, in_shape, stride, padding, (1, 1), in_shape[0])
+
+
+def written_out(
+    weight: NDArray[Any], axis: int, dilation: int, before: int, after: int
+) -> NDArray[Any]:
+    """A kernel without dilation along one axis: gaps as zeros, more zeros `before` and `after` it.
+
+    With as many more inputs of padding, at each end, a convolution with it gives the same outputs.
+    """
+    kernel = np.moveaxis(weight, axis, 0)
+    span = dilation * (len(kernel) - 1) + 1
+    wide = np.zeros((before + span + after, *kernel.shape[1:]), weight.dtype)
+    wide[before : before + span : dilation] = kernel
+    return np.ascontiguousarray(np.moveaxis(wide, 0, axis))
+
+
+def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
+    """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
+
+    `weights` have the outputs first; a convolution's channel bounds hold for all its pixels.
+    """
+    low, high = np.zeros(size), np.zeros(size)
+    for weight in weights:
+        rows = weight.reshape(len(weight), -1)
+        pixels = size // len(rows)
+        low += np.repeat(np.minimum(rows, 0).sum(axis=1), pixels)
+        high += np.repeat(np.maximum(rows, 0).sum(axis=1), pixels)
+    return low, high
 
 
 def describe(op: LinearMap) -> str:

@@ -7,9 +7,9 @@ arrays are float64 and of the population's full shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -200,18 +200,8 @@ class Network:
     def groups(self) -> tuple[tuple[Population, ...], ...]:
         """Populations cut, in order, into the shortest runs that no cycle leaves."""
         place = {population.name: index for index, population in enumerate(self.populations)}
-        together = set[int]()  # a population that belongs to the run of the one before it
-        for connection in self.connections:
-            if connection.source in place:
-                first, last = place[connection.target], place[connection.source]
-                together.update(range(first + 1, last + 1))
-        runs: list[list[Population]] = []
-        for index, population in enumerate(self.populations):
-            if index in together:
-                runs[-1].append(population)
-            else:
-                runs.append([population])
-        return tuple(map(tuple, runs))
+        edges = [(place[c.source], place[c.target]) for c in self.connections if c.source in place]
+        return runs(self.populations, edges)
 
     @property
     def depths(self) -> dict[str, int]:
@@ -221,3 +211,23 @@ class Network:
             sources = [depths[c.source] for c in self.incoming(population.name) if not c.delay]
             depths[population.name] = 1 + max(sources, default=0)
         return depths
+
+
+Item = TypeVar("Item")
+
+
+def runs(items: Sequence[Item], edges: Iterable[tuple[int, int]]) -> tuple[tuple[Item, ...], ...]:
+    """`items` cut, in order, into the shortest runs that no cycle leaves.
+
+    `edges` are (source, target), places among the items; those that go backwards close cycles.
+    """
+    together = set[int]()  # an item that belongs to the run of the one before it
+    for source, target in edges:
+        together.update(range(target + 1, source + 1))
+    found: list[list[Item]] = []
+    for index, item in enumerate(items):
+        if index in together:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return tuple(map(tuple, found))

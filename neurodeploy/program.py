@@ -11,15 +11,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import archive
 from neurodeploy.errors import InputError
-from neurodeploy.linear import Pair, Shape
-from neurodeploy.network import InputPort
+from neurodeploy.linear import Conv2d, Dense, Pair, Shape
+from neurodeploy.network import Connection, InputPort
 from neurodeploy.trace import Spikes, check_names
 
 IntArray = NDArray[np.int64]
@@ -52,6 +52,32 @@ class Synapses:
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    @classmethod
+    def of(
+        cls,
+        connection: Connection,
+        op: Dense | Conv2d,
+        weight: IntArray,
+        exponent: int,
+        shape: Shape,
+    ) -> Synapses:
+        """The synapses of `connection`, whose one map is `op`, to a population of `shape`."""
+        geometry: dict[str, Any] = {}
+        if isinstance(op, Conv2d):
+            options = ("stride", "padding", "dilation", "groups")
+            geometry = {option: getattr(op, option) for option in options}
+        return cls(
+            name=connection.name,
+            source=connection.source,
+            target=connection.target,
+            kind="conv2d" if isinstance(op, Conv2d) else "dense",
+            weight=weight,
+            exponent=exponent,
+            in_shape=op.in_shape,
+            out_shape=shape,
+            **geometry,
+        )
+
     @property
     def recurrent(self) -> bool:
         """Whether a population connects to itself."""
@@ -80,6 +106,21 @@ class Neurons:
     def size(self) -> int:
         """Number of neurons."""
         return math.prod(self.shape)
+
+    def register(self, name: str) -> IntArray:
+        """Values of a register; raises `InputError` where the population has none of that name."""
+        if name not in self.parameters:
+            raise InputError(f"it has no register {name}", node=self.name)
+        return self.parameters[name]
+
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+def compact(values: NDArray[Number]) -> NDArray[Number]:
+    """One value instead of many equal ones, as registers and units are kept."""
+    flat = values.reshape(-1)
+    return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def to_metadata(**entries: Any) -> dict[str, str]:
     A JSON text survives HDF5 and other NIR tools unchanged.  Entries: `semantics` (a dict), `dtype`
     (of the model's parameters), `module` (path in the source model), and others the writer needs.
     """
-    return {METADATA_KEY: json.dumps({"schema": SCHEMA, **entries}, sort_keys=True)}
+    return {METADATA_KEY: json.dumps({**entries, "schema": SCHEMA}, sort_keys=True)}
 
 
 def from_metadata(metadata: Mapping[str, Any], *, node: str) -> dict[str, Any] | None:

@@ -162,14 +162,15 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         arrays: dict[str, Any] = {name: trace.spikes[name] for name in program.shapes}
         np.savez_compressed(buffer, **arrays)
         write_atomically(Path(arguments.output), buffer.getvalue())
+    counts = {name: trace.counts(name) for name in program.shapes}
     rows = [
         (
             name,
-            trace.spikes[name].size,
-            int(trace.spikes[name].sum()),
-            f"{trace.spikes[name].mean():.2%}",
+            count.size * trace.steps,
+            int(count.sum()),
+            f"{count.sum() / (count.size * trace.steps):.2%}",
         )
-        for name in program.shapes
+        for name, count in counts.items()
     ]
     output.table(
         f"{trace.samples} samples, {trace.steps} steps (simulated)",

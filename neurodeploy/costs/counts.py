@@ -116,10 +116,11 @@ def _spikes_per_neuron(program: Program, trace: Trace) -> dict[str, IntArray]:
     for name, shape in program.shapes.items():
         if name not in trace.spikes:
             raise InputError("the trace has no spikes of it", node=name)
-        if trace.spikes[name].shape[2:] != shape:
-            found = trace.spikes[name].shape[2:]
+        counts = trace.counts(name)
+        if counts.shape[1:] != shape:
+            found = counts.shape[1:]
             raise InputError(f"the trace has shape {found}, the program {shape}", node=name)
-        result[name] = trace.counts(name).reshape(trace.samples, -1)
+        result[name] = counts.reshape(trace.samples, -1)
     return result
 
 

@@ -64,6 +64,12 @@ def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple
     return tuple(_layer(expected, actual, name) for name in populations)
 
 
+def earliest(layers: Iterable[Layer]) -> Cell | None:
+    """The first difference in time; of equals, that of the first layer, which causes the others."""
+    cells = [layer.first for layer in layers if layer.first is not None]
+    return min(cells, key=lambda cell: cell.step, default=None)
+
+
 def totals(layers: Iterable[Layer]) -> tuple[int, int]:
     """(differing cells, cells) over all layers."""
     found = [(layer.mismatches, layer.cells) for layer in layers]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
+from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
 from neurodeploy.errors import FileError
 from neurodeploy.network import Network
 from neurodeploy.trace import Trace
@@ -163,11 +163,10 @@ def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, i
 def _first(
     network: Network, inputs: Mapping[str, NDArray[Any]], layers: tuple[Layer, ...]
 ) -> Parting | None:
-    """The earliest difference; of equals, that of the first layer, which causes the others."""
-    cells = [layer.first for layer in layers if layer.first is not None]
-    if not cells:
+    """The earliest difference, and the network's potential there."""
+    cell = earliest(layers)
+    if cell is None:
         return None
-    cell = min(cells, key=lambda cell: cell.step)
     one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
     trace = reference.simulate(network, one, record=[cell.population], rounded=True)
     at = (0, cell.step, *cell.neuron)

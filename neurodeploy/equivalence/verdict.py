@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare, totals
+from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
 from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.equivalence.statistics import Proportion, agreement
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.simulator.engine import in_model_units, simulate
+from neurodeploy.simulator.engine import in_model_units, prepare, run
 from neurodeploy.target import Target
 from neurodeploy.trace import Spikes, Trace, check_inputs, check_labels
+
+if TYPE_CHECKING:
+    from neurodeploy.simulator.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +205,8 @@ def verify(
     samples = len(next(iter(spikes.values())))
     truth = check_labels(labels, samples)
     expected = reference.simulate(network, spikes)
-    actual = simulate(program, spikes, target.machine)
+    prepared = prepare(program, target.machine)
+    actual = run(prepared, spikes)
     names = [population.name for population in program.populations]
     agreed = agreement(expected.decisions(program.output), actual.decisions(program.output))
     accuracies = [
@@ -210,11 +214,11 @@ def verify(
         for trace in (expected, actual)
     ]
     lowering = _lowering(expected, actual, names, agreed, accuracies, gates or Gates())
-    first = _divergence(program, network, target, spikes, _earliest(lowering.layers))
+    first = _divergence(program, network, prepared, spikes, earliest(lowering.layers))
     stages = [
         *([] if source is None else [_import(network, spikes, Trace(source))]),
         replace(lowering, first=first),
-        _golden(program, target),
+        _golden(program, prepared),
         _vendor(program, target, spikes, actual, names, vendor_samples, timeout),
     ]
     for stage in stages:
@@ -275,16 +279,10 @@ def _lowering(
     )
 
 
-def _earliest(layers: tuple[Layer, ...]) -> Cell | None:
-    """The first difference in time; of equals, that of the first layer, which causes the others."""
-    cells = [layer.first for layer in layers if layer.first is not None]
-    return min(cells, key=lambda cell: cell.step, default=None)
-
-
 def _divergence(
     program: Program,
     network: Network,
-    target: Target,
+    prepared: Plan,
     inputs: Mapping[str, Spikes],
     cell: Cell | None,
 ) -> Divergence | None:
@@ -295,7 +293,7 @@ def _divergence(
     at = (0, cell.step, *cell.neuron)
     name = cell.population
     expected = reference.simulate(network, one, record=(name,))
-    actual = simulate(program, one, target.machine, record=(name,))
+    actual = run(prepared, one, record=(name,))
     states = in_model_units(actual.states[name], program.population(name))
     population = next(p for p in network.populations if p.name == name)
     return Divergence(
@@ -307,7 +305,7 @@ def _divergence(
     )
 
 
-def _golden(program: Program, target: Target) -> Stage:
+def _golden(program: Program, prepared: Plan) -> Stage:
     """The program's own golden traces against the simulator as it is now."""
     title = "golden traces in the program against this simulator"
     names = [population.name for population in program.populations]
@@ -315,7 +313,7 @@ def _golden(program: Program, target: Target) -> Stage:
         text = "the program has no golden traces of all its populations"
         return Stage("golden", title, "not run", text)
     expected = Trace({**program.golden.inputs, **program.golden.spikes})
-    actual = simulate(program, program.golden.inputs, target.machine)
+    actual = run(prepared, program.golden.inputs)
     layers = compare(expected, actual, names)
     total, _ = totals(layers)
     text = "every spike is equal" if not total else f"{total:,} spikes differ"

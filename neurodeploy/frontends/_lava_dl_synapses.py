@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import FileError, ModelError
 from neurodeploy.frontends._lava_dl_fields import MAX_SIZE, Fields, IntArray
-from neurodeploy.linear import Conv2d, Pair, Shape
+from neurodeploy.linear import Conv2d, Pair, Shape, written_out
 
 WEIGHTS = (-256, 255)
 """What 8-bit weights of Loihi 2 hold, with or without sign; SLAYER writes even -256..254."""
@@ -168,15 +168,11 @@ def _appended(
     spare = size + 2 * padding - reach
     if spare < 0 or spare // stride == (spare + more) // stride:
         return weight, geometry
-    shape = list(weight.shape)
-    shape[2 + axis] = more + reach
-    longer = np.zeros(shape, np.int64)
-    longer[(slice(None),) * (2 + axis) + (slice(more, None, dilation),)] = weight
 
     def changed(option: Pair, value: int) -> Pair:
         return (value, option[1]) if axis == 0 else (option[0], value)
 
-    return longer, replace(
+    return written_out(weight, 2 + axis, dilation, more, 0), replace(
         geometry,
         padding=changed(geometry.padding, padding + more),
         dilation=changed(geometry.dilation, 1),

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from neurodeploy.frontends._snntorch_maps import AnyOf, Flat
-from neurodeploy.frontends._snntorch_values import Layer, Record, Source, Spikes, Sum, Value
+from neurodeploy.frontends._snntorch_layers import is_binary
+from neurodeploy.frontends._snntorch_maps import Flat
+from neurodeploy.frontends._snntorch_values import Layer, Record, Source, Sum, Value
 
 CAST_HINT = (
     "snnTorch's spikes are float32: cast them to the model's type before every layer, x.double(), "
@@ -28,15 +29,11 @@ def is_counted(value: Value, parts: Mapping[str, nn.Module]) -> bool:
 
     These are small whole numbers, the same in every float type.
     """
-    if isinstance(value, Layer):
-        flat = isinstance(value.op, Flat) and is_counted(value.operand, parts)
-        return flat or isinstance(value.op, AnyOf)
     if isinstance(value, Sum):
         return all(is_counted(term, parts) for term in value.terms)
-    if isinstance(value, Spikes):
-        factor = getattr(parts[value.path], "graded_spikes_factor", torch.ones(()))
-        return bool((factor == 1).all())
-    return isinstance(value, Source)
+    if isinstance(value, Layer) and isinstance(value.op, Flat):
+        return is_counted(value.operand, parts)
+    return isinstance(value, Source) or is_binary(value, parts)
 
 
 def keeps(

@@ -45,24 +45,23 @@ def trials(
 
     A forward that is made for one batch size gets that many samples, the batch of `samples`.
     """
-    forward = observed.forward
-    populations = observed.populations
+
+    def trial(arrays: Arrays) -> Trial:
+        return Trial(arrays, replay(module, observed.forward, arrays, observed.populations))
+
     batch = min(
         sample.shape[1 if observed.inputs[name].axis == 0 else 0]
         for name, sample in samples.items()
     )
     try:
-        arrays = _random(observed, min(batch, SAMPLES))
-        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, populations))}
+        runs = {"random spikes": trial(_random(observed, min(batch, SAMPLES)))}
     except ModelError:
         if batch <= SAMPLES:
             raise
-        arrays = _random(observed, batch)
-        runs = {"random spikes": Trial(arrays, replay(module, forward, arrays, populations))}
+        runs = {"random spikes": trial(_random(observed, batch))}
     if inputs is not None:
         shapes = {name: source.shape for name, source in observed.inputs.items()}
-        arrays = checked(inputs, shapes, observed.dtype)
-        runs["given inputs"] = Trial(arrays, replay(module, forward, arrays, populations))
+        runs["given inputs"] = trial(checked(inputs, shapes, observed.dtype))
     return runs
 
 

@@ -27,7 +27,15 @@ from neurodeploy.frontends._snntorch_maps import (
     Quantisation,
     Weighted,
 )
-from neurodeploy.frontends._snntorch_values import Constant, Layer, Op, Operand, Shape, Spikes
+from neurodeploy.frontends._snntorch_values import (
+    Constant,
+    Layer,
+    Op,
+    Operand,
+    Shape,
+    Spikes,
+    Value,
+)
 from neurodeploy.frontends._snntorch_windows import Window, per_axis
 
 MAX_ROW_WEIGHTS = 1 << 26
@@ -308,7 +316,7 @@ def power(call: Call, axes: int) -> Operand:
 
 def maximum(call: Call, axes: int) -> Operand:
     """On spikes: neurons that fire where a window holds one."""
-    if not _is_binary(call.operand, call.parts):
+    if not is_binary(call.operand, call.parts):
         raise call.refuse(
             "takes the maximum of currents, which is no sum and no NIR node; of the spikes of "
             "neurons (graded_spikes_factor 1) it can be said",
@@ -322,12 +330,12 @@ def maximum(call: Call, axes: int) -> Operand:
     return call.layer(AnyOf(windows))
 
 
-def _is_binary(value: Operand, parts: Mapping[str, nn.Module]) -> bool:
+def is_binary(value: Value, parts: Mapping[str, nn.Module]) -> bool:
     """Whether a value is provably zeros and ones: spikes, seen through their shape only."""
     if isinstance(value, Spikes):
         factor: Any = parts[value.path].graded_spikes_factor
         return bool((factor == 1).all())
     if isinstance(value, Layer):
-        flat = isinstance(value.op, Flat) and _is_binary(value.operand, parts)
+        flat = isinstance(value.op, Flat) and is_binary(value.operand, parts)
         return flat or isinstance(value.op, AnyOf)
     return False

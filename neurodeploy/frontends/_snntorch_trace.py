@@ -231,11 +231,10 @@ class Tracer(StateTracer):
         if len(given) < len(args) + len(kwargs):
             raise self._refuse(f"{op} with more than its operands", "Write a + b.")
         traced = [x for x in given if self.value(x) is not None]
-        values = [self._operand(x) for x in traced]
+        like = self._operand(traced[0])
         dtype = torch.result_type(*given) if len(given) == 2 else traced[0].dtype
         operands = [
-            constant(x, values[0], dtype) if self.value(x) is None else self._operand(x)
-            for x in given
+            constant(x, like, dtype) if self.value(x) is None else self._operand(x) for x in given
         ]
         value = calculated(op, operands, self._path)
         if ops.is_in_place(op):

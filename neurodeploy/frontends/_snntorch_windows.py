@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.linear import written_out
+
 
 @dataclass(frozen=True)
 class Window:
@@ -66,9 +68,6 @@ def centred(
             continue
         padding = max(window.low, window.high, 0)
         before, after = padding - window.low, padding - window.high
-        kernel = np.moveaxis(weight, axis, 0)
-        wide = np.zeros((before + window.span + after, *kernel.shape[1:]), weight.dtype)
-        wide[before : before + window.span : window.dilation] = kernel
-        weight = np.ascontiguousarray(np.moveaxis(wide, 0, axis))
-        result.append(Window(len(wide), window.stride, padding, padding))
+        weight = written_out(weight, axis, window.dilation, before, after)
+        result.append(Window(weight.shape[axis], window.stride, padding, padding))
     return weight, tuple(result)

@@ -32,7 +32,6 @@ def comparisons(graph: nir.NIRGraph) -> dict[str, Comparison]:
 def with_comparisons(graph: nir.NIRGraph, found: Mapping[str, Comparison]) -> nir.NIRGraph:
     """The same graph, changed in place: its metadata say what was found."""
     entries = from_metadata(graph.metadata, node="graph") or {}
-    entries.pop("schema", None)
     data = {name: comparison.to_dict() for name, comparison in found.items()}
     graph.metadata.update(to_metadata(**{**entries, KEY: data}))
     return graph
@@ -43,4 +42,4 @@ def without_comparisons(graph: nir.NIRGraph) -> dict[str, str]:
     entries = from_metadata(graph.metadata, node="graph")
     if entries is None:
         return {}
-    return to_metadata(**{k: v for k, v in entries.items() if k not in ("schema", KEY)})
+    return to_metadata(**{k: v for k, v in entries.items() if k != KEY})

@@ -72,11 +72,16 @@ def load(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None)
 
 def means(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None = None) -> Network:
     """As `load`, of a graph that nobody changes: the network shares its arrays."""
+    return loader(graph, semantics).network()
+
+
+def loader(graph: nir.NIRGraph, semantics: Semantics | Preset | str | None) -> Loader:
+    """What `means` reads the graph with; it also knows what every node delivers."""
     chosen = preset(semantics) if isinstance(semantics, str) else semantics
     flat = inlined(graph)
     if isinstance(chosen, Preset):
-        return Loader(joined(applied(flat, chosen)), None).network()
-    return Loader(joined(flat, chosen), chosen).network()
+        return Loader(joined(applied(flat, chosen)), None)
+    return Loader(joined(flat, chosen), chosen)
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Any]:

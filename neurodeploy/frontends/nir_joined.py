@@ -156,7 +156,7 @@ def _described(graph: nir.NIRGraph, name: str, entries: Mapping[str, Any]) -> tu
         neuron = _neuron(node, current, theta)
     except (KeyError, ValueError, TypeError, NeurodeployError) as error:
         raise _changed(name, f"its parameters ({error})") from error
-    kept = {k: v for k, v in entries.items() if k not in ("schema", "parts", "v_threshold")}
+    kept = {k: v for k, v in entries.items() if k not in ("parts", "v_threshold")}
     neuron.metadata = {**node.metadata, **to_metadata(**kept)}
     return neuron, parts
 
@@ -206,7 +206,6 @@ def _recognised(links: Links, threshold: str, chosen: Semantics | None) -> Found
     own = {**entries, "semantics": meaning.to_dict()}
     if read:
         own["readout"] = "membrane"
-    own.pop("schema", None)
     neuron.metadata = {**node.metadata, **to_metadata(**own)}
     logger.info("%s and %s are one neuron: %s", name, threshold, meaning)
     return {name: (neuron, Parts(threshold, reset, current))}

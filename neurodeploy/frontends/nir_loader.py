@@ -313,7 +313,6 @@ def _annotate(graph: nir.NIRGraph, metadata: Mapping[str, dict[str, Any]]) -> ni
     """The same graph with the semantics in the nodes' metadata; the argument is unchanged."""
     nodes = dict(graph.nodes)
     for name, entries in metadata.items():
-        entries = {key: value for key, value in entries.items() if key != "schema"}
         merged = {**nodes[name].metadata, **to_metadata(**entries)}
         nodes[name] = cast(nir.NIRNode, replace(nodes[name], metadata=merged))
     return nir.NIRGraph(nodes, list(graph.edges), dict(graph.metadata), type_check=False)

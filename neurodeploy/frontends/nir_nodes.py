@@ -22,6 +22,7 @@ from neurodeploy.linear import (
     Shape,
     Weights,
     pool2d,
+    written_out,
 )
 from neurodeploy.semantics import Semantics
 
@@ -288,13 +289,8 @@ def _same(weight: Weights, stride: Pair, dilation: Pair) -> tuple[Weights, Pair,
     dilations = list(dilation)
     for axis, zeros in enumerate(total):
         if zeros % 2:
-            size = list(weight.shape)
-            size[2 + axis] = zeros + 2
-            spread = np.zeros(size)
-            at = [slice(None)] * 4
-            at[2 + axis] = slice(1, None, dilations[axis])
-            spread[tuple(at)] = weight
-            weight, dilations[axis], total[axis] = spread, 1, zeros + 1
+            weight = written_out(weight, 2 + axis, dilations[axis], 1, 0)
+            dilations[axis], total[axis] = 1, zeros + 1
     return weight, (dilations[0], dilations[1]), (total[0] // 2, total[1] // 2)
 
 

@@ -93,7 +93,6 @@ def _neuron(node: Any, preset: Preset) -> nir.NIRNode:
     semantics = replace(preset.semantics, **{**rule.changes, "edge_delay": 0})
     entries: dict[str, Any] = {"dtype": preset.dtype} if preset.dtype else {}
     entries |= from_metadata(node.metadata, node=kind) or {}
-    entries.pop("schema", None)
     entries |= {"semantics": semantics.to_dict(), "semantics_from": preset.name}
     fields = _gains(node, rule, semantics, preset)
     metadata = {**node.metadata, **to_metadata(**entries)}

@@ -64,7 +64,6 @@ def _portable(node: Any, name: str) -> Any:
     if theta.min() <= 0 or not all(np.all(np.isfinite(value)) for value in changes.values()):
         return node  # beyond the range of float64
     own = {**entries, "semantics": replace(semantics, integrator="euler").to_dict()}
-    own.pop("schema", None)
     return replace(node, **changes, metadata={**node.metadata, **to_metadata(**own)})
 
 

@@ -217,5 +217,4 @@ def _marked(node: Any, entries: Mapping[str, Any], parts: Parts) -> dict[str, An
     if parts.threshold is None:
         theta = np.asarray(node.v_threshold, np.float64)
         own["v_threshold"] = theta.flat[0] if np.all(theta == theta.flat[0]) else theta.tolist()
-    own.pop("schema", None)
     return {**node.metadata, **to_metadata(**own)}

@@ -17,8 +17,7 @@ import numpy as np
 from neurodeploy.archive import write_atomically
 from neurodeploy.equivalence.compare import Layer
 from neurodeploy.errors import FileError, InputError, ModelError
-from neurodeploy.frontends.nir import means, read
-from neurodeploy.frontends.nir_loader import Loader
+from neurodeploy.frontends.nir import loader, means, read
 from neurodeploy.frontends.nir_nodes import POPULATIONS, real_array
 from neurodeploy.frontends.nir_profiles import (
     DENSITY,
@@ -103,9 +102,9 @@ def write(
         raise InputError(f"the profile is {profile!r}, expected {' or '.join(get_args(Profile))}")
     if profile == "exact" and inputs is not None:
         raise InputError("inputs measure the deviation of the portable profile, not of the exact")
-    loader = Loader(means(graph, semantics).graph, None)
-    network = loader.network()
-    full = _full(network.graph, loader.shapes)
+    reader = loader(graph, semantics)
+    network = reader.network()
+    full = _full(network.graph, reader.shapes)
     layers: tuple[Layer, ...] = ()
     if profile == "exact":
         written = _sorted(split(full), {"profile": profile})
@@ -168,7 +167,7 @@ def _measured(layers: tuple[Layer, ...], *, given: bool) -> dict[str, Any]:
 def _sorted(graph: nir.NIRGraph, entries: Mapping[str, Any]) -> nir.NIRGraph:
     """The graph in one order, with our entries about this file in its metadata."""
     own = from_metadata(graph.metadata, node="graph") or {}
-    kept = {key: own[key] for key in own if key not in ("schema", "profile", "deviation")}
+    kept = {key: own[key] for key in own if key not in ("profile", "deviation")}
     nodes = {}
     for name in sorted(graph.nodes):
         if not name or name == "." or "/" in name or "\0" in name:

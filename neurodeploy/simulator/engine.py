@@ -42,10 +42,15 @@ def simulate(
     progress: Progress | None = None,
 ) -> Trace:
     """Prepare `program` for `machine` and run it once; see `run`."""
+    prepared = prepare(program, machine)
+    return run(prepared, inputs, record=record, threads=threads, progress=progress)
+
+
+def prepare(program: Program, machine: Machine) -> Plan:
+    """`plan.plan`; imports numba, which importing this module does not."""
     from neurodeploy.simulator.plan import plan
 
-    prepared = plan(program, machine)
-    return run(prepared, inputs, record=record, threads=threads, progress=progress)
+    return plan(program, machine)
 
 
 def run(
@@ -60,7 +65,7 @@ def run(
 
     Parameters
     ----------
-    prepared: the program, from `plan`; it can be run any number of times.
+    prepared: the program, from `prepare`; it can be run any number of times.
     record: populations whose integer states are kept.
     threads: how many to use; as many as there are cores if None.
     progress: called with (samples done, samples) after each block.

@@ -93,3 +93,9 @@ def aligned(shape: Shape, dtype: Any) -> NDArray[Any]:
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return np.asarray(raw[start : start + size].view(dtype).reshape(shape))
+
+
+def tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
+    """Arrays (lanes,) as one, (tiles, rows, 128)."""
+    tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
+    return np.ascontiguousarray(tiles, dtype=dtype)

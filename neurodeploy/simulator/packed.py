@@ -32,6 +32,9 @@ class PackedSpikes(Mapping[str, Spikes]):
             return self.inputs[name]
         return self.layouts[name].unpack(self.words[name])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.inputs or name in self.words  # without unpacking
+
     def counts(self, name: str) -> NDArray[np.int64]:
         """Spikes per sample and neuron of a population or input, int64 (samples, *shape)."""
         if name in self.inputs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurodeploy.network import runs
 from neurodeploy.program import IntArray, Neurons, Program
 from neurodeploy.simulator.layout import Layout
 from neurodeploy.simulator.synapses import INT32_MAX, Prepared, Sums, lanes_of, prepare
@@ -89,29 +90,20 @@ def plan(program: Program, machine: Machine) -> Plan:
         layouts[population.name] = lanes_of(population.shape, convolved)
     order = {name: index for index, name in enumerate(layouts)}
     units = [_unit(program, machine, p, layouts, order) for p in program.populations]
-    return Plan(inputs, _groups(units, {unit.name: i for i, unit in enumerate(units)}))
+    place = {unit.name: index for index, unit in enumerate(units)}
+    edges = [
+        (place[link.source], place[unit.name])
+        for unit in units
+        for link in unit.links
+        if link.source in place
+    ]
+    return Plan(inputs, runs(units, edges))
 
 
 def stepwise(group: tuple[Unit, ...]) -> bool:
     """Whether a cycle within the group forces it to run step by step."""
     names = {unit.name for unit in group}
     return any(link.source in names for unit in group for link in unit.links)
-
-
-def _groups(units: list[Unit], place: Mapping[str, int]) -> tuple[tuple[Unit, ...], ...]:
-    """Populations cut, in order, into the shortest runs that no cycle leaves."""
-    together = set[int]()  # units that belong to the run of the one before them
-    for unit in units:
-        for link in unit.links:
-            if link.source in place:
-                together.update(range(place[unit.name] + 1, place[link.source] + 1))
-    runs: list[list[Unit]] = []
-    for index, unit in enumerate(units):
-        if index in together:
-            runs[-1].append(unit)
-        else:
-            runs.append([unit])
-    return tuple(map(tuple, runs))
 
 
 def _unit(

@@ -19,19 +19,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
+from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError, combined
 from neurodeploy.frontends.nir import plain
-from neurodeploy.linear import Conv2d, Dense, FloatArray
+from neurodeploy.linear import Conv2d, Dense, FloatArray, fan_in_bounds
 from neurodeploy.network import Connection, Network, Population
-from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses
+from neurodeploy.program import (
+    IntArray,
+    Lowering,
+    Neurons,
+    Program,
+    Range,
+    Synapses,
+    compact,
+)
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import FixedPoint
-from neurodeploy.targets.cpu.ranges import Neuron, certify, fan_in, reach
+from neurodeploy.targets.cpu.ranges import Neuron, certify, reach
 from neurodeploy.trace import Trace
 
 CALIBRATION_MARGIN = 2.0
@@ -75,7 +82,7 @@ def lower(network: Network, calibration: Trace, target: FixedPoint) -> Program:
             except NeurodeployError as error:
                 problems.append(error)
     if problems:
-        raise _all(problems)
+        raise combined(problems, "things")
     return Program(
         target=target.name,
         inputs=network.inputs,
@@ -86,13 +93,6 @@ def lower(network: Network, calibration: Trace, target: FixedPoint) -> Program:
         lowerings=tuple(note for item in placed for note in item.notes),
         ranges=tuple(item for unit in placed for item in unit.ranges),
     )
-
-
-def _all(problems: list[NeurodeployError]) -> NeurodeployError:
-    if len(problems) == 1:
-        return problems[0]
-    text = "; ".join(str(problem) for problem in problems)
-    return SemanticsError(f"{len(problems)} things cannot be lowered: {text}")
 
 
 def _refused(network: Network, population: Population) -> Iterator[SemanticsError]:
@@ -143,6 +143,8 @@ class _Unit:
         self.population, self.target = population, target
         self.connections = network.incoming(population.name)
         self.ops = [_single(connection) for connection in self.connections]
+        weights = (float(np.abs(op.weight).max(initial=0.0)) for op in self.ops)
+        self.largest = max(weights, default=0.0)
         self.reset = RESETS[population.semantics.reset, population.semantics.reset_timing]
         held = self.reset == arithmetic.SUBTRACT_HELD
         self.amount = population.threshold * (1.0 if held else population.semantics.reset_amount)
@@ -162,7 +164,7 @@ class _Unit:
         synapses = tuple(self._synapses(*pair, scale) for pair in self._pairs())
 
         def grid(values: FloatArray) -> IntArray:
-            return _compact(np.rint(values * scale).astype(np.int64))
+            return compact(np.rint(values * scale).astype(np.int64))
 
         semantics = population.semantics
         parameters = {
@@ -170,8 +172,8 @@ class _Unit:
             "filtered": np.array([int(self.filtered)]),
             "reset": np.array([self.reset]),
             "closed": np.array([int(semantics.comparison == ">=")]),
-            "decay": _compact(self.decay),
-            "current_decay": _compact(self.current_decay),
+            "decay": compact(self.decay),
+            "current_decay": compact(self.current_decay),
             "threshold": grid(population.threshold),
             "amount": grid(self.amount),
             "bias": grid(self.bias),
@@ -189,7 +191,9 @@ class _Unit:
     def _scale(self, states: Mapping[str, FloatArray]) -> float:
         """State units per model unit."""
         target, population = self.target, self.population
-        arriving = fan_in([np.asarray(op.weight, np.float64) for op in self.ops], population.size)
+        arriving = fan_in_bounds(
+            [np.asarray(op.weight, np.float64) for op in self.ops], population.size
+        )
         registers = (self.amount, self.bias, self.leak, population.semantics.initial_state)
         largest = max(float(np.abs(values).max(initial=0.0)) for values in registers)
         hard = min(
@@ -199,8 +203,7 @@ class _Unit:
         )
         room = HEADROOM * target.state_limit
         proven = _chosen(self, min(hard, _over(room, reach(*self._model().bounds(arriving)))))
-        weight = max((float(np.abs(op.weight).max(initial=0.0)) for op in self.ops), default=0.0)
-        if proven is not None and proven * weight >= target.weight_limit / 2:
+        if proven is not None and proven * self.largest >= target.weight_limit / 2:
             return proven
         seen = CALIBRATION_MARGIN * max(float(np.abs(a).max(initial=0.0)) for a in states.values())
         seen = max(seen, float(population.threshold.max()))
@@ -241,8 +244,7 @@ class _Unit:
 
     def weight_scale(self, limit: float) -> float:
         """The largest scale <= limit at which the largest weight is the largest integer 2^e."""
-        most = self.target.weight_limit
-        weight = max((float(np.abs(op.weight).max(initial=0.0)) for op in self.ops), default=0.0)
+        most, weight = self.target.weight_limit, self.largest
         if weight * limit <= most:
             return limit
         return most * 2.0 ** math.floor(math.log2(limit * weight / most)) / weight
@@ -250,27 +252,8 @@ class _Unit:
     def _synapses(self, connection: Connection, op: Dense | Conv2d, scale: float) -> Synapses:
         scaled = np.asarray(op.weight, np.float64) * scale
         exponent = _exponent(scaled, self.target)
-        geometry: dict[str, Any] = (
-            {
-                "stride": op.stride,
-                "padding": op.padding,
-                "dilation": op.dilation,
-                "groups": op.groups,
-            }
-            if isinstance(op, Conv2d)
-            else {}
-        )
-        return Synapses(
-            name=connection.name,
-            source=connection.source,
-            target=connection.target,
-            kind="conv2d" if isinstance(op, Conv2d) else "dense",
-            weight=np.rint(scaled / 2.0**exponent).astype(np.int64),
-            exponent=exponent,
-            in_shape=op.in_shape,
-            out_shape=self.population.shape,
-            **geometry,
-        )
+        weight = np.rint(scaled / 2.0**exponent).astype(np.int64)
+        return Synapses.of(connection, op, weight, exponent, self.population.shape)
 
     def _rounding(self, neurons: Neurons, synapses: tuple[Synapses, ...], scale: float) -> Lowering:
         """The largest rounding errors, as numbers."""
@@ -347,9 +330,3 @@ def _exponent(scaled: FloatArray, target: FixedPoint) -> int:
     while np.rint(largest / 2.0**exponent) > target.weight_limit:
         exponent += 1
     return exponent
-
-
-def _compact(values: IntArray) -> IntArray:
-    """One value instead of many equal ones."""
-    flat = values.reshape(-1)
-    return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.simulator.layout import TILE
+from neurodeploy.simulator.layout import tiled
 from neurodeploy.target import Cells
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX, NO_RESET
@@ -50,7 +50,7 @@ def rules(population: Neurons) -> Rules:
     """The rules of a population; raises `InputError` where one is missing or impossible."""
     found = {}
     for name, (least, most) in RULES.items():
-        values = register(population, name)
+        values = population.register(name)
         if values.size != 1 or not least <= int(values.reshape(-1)[0]) <= most:
             raise InputError(
                 f"register {name} holds {values.reshape(-1)[:4].tolist()}, expected one value in "
@@ -59,13 +59,6 @@ def rules(population: Neurons) -> Rules:
             )
         found[name] = int(values.reshape(-1)[0])
     return Rules(**found)
-
-
-def register(population: Neurons, name: str) -> IntArray:
-    """Values of a register; raises `InputError` where the population has none of that name."""
-    if name not in population.parameters:
-        raise InputError(f"it has no register {name}", node=population.name)
-    return population.parameters[name]
 
 
 def neuron_registers(population: Neurons) -> tuple[IntArray, ...]:
@@ -81,7 +74,7 @@ def neuron_registers(population: Neurons) -> tuple[IntArray, ...]:
     state = 1 << (shared.state_bits - 1)
     found = []
     for name in (*NEURON, "v0"):
-        values = register(population, name).reshape(-1)
+        values = population.register(name).reshape(-1)
         least, greatest = (0, most) if name.endswith("decay") else (-INT32_MAX, INT32_MAX)
         if name == "v0":
             least, greatest = -state, state - 1
@@ -129,14 +122,8 @@ class FixedPointMachine:
         )
         dtype = np.int32 if narrow else np.int64
         zeros = np.zeros(population.size, np.int64)
-        initial = _tiled((v0, zeros, zeros), dtype)
-        return _FixedPointCells(initial, _tiled((*registers, own), dtype), shared)
-
-
-def _tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
-    """Arrays (lanes,) as one, (tiles, rows, 128)."""
-    tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
-    return np.ascontiguousarray(tiles, dtype=dtype)
+        initial = tiled((v0, zeros, zeros), dtype)
+        return _FixedPointCells(initial, tiled((*registers, own), dtype), shared)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.linear import FloatArray
+from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.program import Neurons, Range, Synapses
 from neurodeploy.targets.cpu.arithmetic import (
     NO_RESET,
@@ -114,23 +114,11 @@ def reach(*intervals: Interval) -> float:
     return max(float(max(-low.min(), high.max())) for low, high in intervals)
 
 
-def fan_in(weights: list[FloatArray], size: int) -> Interval:
-    """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
-
-    `weights` have the outputs first; a convolution's channel bounds hold for all its pixels.
-    """
-    low, high = np.zeros(size), np.zeros(size)
-    for weight in weights:
-        rows = weight.reshape(len(weight), -1)
-        pixels = size // len(rows)
-        low += np.repeat(np.minimum(rows, 0).sum(axis=1), pixels)
-        high += np.repeat(np.maximum(rows, 0).sum(axis=1), pixels)
-    return low, high
-
-
 def delivered(synapses: tuple[Synapses, ...], size: int) -> Interval:
-    """`fan_in` of integer synapses, in state units."""
-    return fan_in([np.ldexp(s.weight.astype(np.float64), s.exponent) for s in synapses], size)
+    """`fan_in_bounds` of integer synapses, in state units."""
+    return fan_in_bounds(
+        [np.ldexp(s.weight.astype(np.float64), s.exponent) for s in synapses], size
+    )
 
 
 def certify(

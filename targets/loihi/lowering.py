@@ -25,27 +25,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
+from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError, combined
 from neurodeploy.frontends.nir import plain
-from neurodeploy.linear import Conv2d, Dense, FloatArray
+from neurodeploy.linear import Conv2d, Dense, FloatArray, fan_in_bounds
 from neurodeploy.network import Connection, Network, Population
-from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses
+from neurodeploy.program import (
+    IntArray,
+    Lowering,
+    Neurons,
+    Program,
+    Range,
+    Synapses,
+    compact,
+)
 from neurodeploy.targets.loihi.arithmetic import (
     DECAY_ONE,
     STATE_LIMIT,
     STATE_SHIFT,
     bias_current,
 )
-from neurodeploy.targets.loihi.ranges import Mode, certify, fan_in_bounds, worst_case
+from neurodeploy.targets.loihi.ranges import Mode, certify, worst_case
 from neurodeploy.targets.loihi.resolve import overflow_note, resolve
 from neurodeploy.trace import Trace
-
-Number = TypeVar("Number", np.int64, np.float64)
 
 WEIGHT_LIMIT = 254
 VTH_LIMIT = (1 << 17) - 1
@@ -129,7 +133,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         except NeurodeployError as error:
             problems.append(error)
     if problems:
-        raise _all(problems)
+        raise combined(problems, "populations")
     return Program(
         target=target,
         inputs=network.inputs,
@@ -140,13 +144,6 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         lowerings=tuple(lowerings),
         ranges=tuple(ranges),
     )
-
-
-def _all(problems: list[NeurodeployError]) -> NeurodeployError:
-    if len(problems) == 1:
-        return problems[0]
-    text = "; ".join(str(problem) for problem in problems)
-    return SemanticsError(f"{len(problems)} populations cannot be lowered: {text}")
 
 
 def _check_spiking(population: Population) -> None:
@@ -257,10 +254,8 @@ def _place(
         name=population.name,
         shape=population.shape,
         depth=depth,
-        parameters={
-            key: _compact(np.asarray(value, np.int64)) for key, value in parameters.items()
-        },
-        unit=_compact(vth * STATE_UNIT / population.threshold),
+        parameters={key: compact(np.asarray(value, np.int64)) for key, value in parameters.items()},
+        unit=compact(vth * STATE_UNIT / population.threshold),
     )
     note = _rounding_note(unit, arriving, vth, effective / (vth * STATE_UNIT) - unit.offset)
     return neurons, [*arriving, *own], [note]
@@ -339,27 +334,7 @@ def _synapses(
     step = 2.0 ** (exponent + 1)
     weight = 2 * np.rint(op.weight * vth / step).astype(np.int64)
     weight = np.clip(weight, -WEIGHT_LIMIT, WEIGHT_LIMIT)
-    geometry: dict[str, Any] = (
-        {
-            "stride": op.stride,
-            "padding": op.padding,
-            "dilation": op.dilation,
-            "groups": op.groups,
-        }
-        if isinstance(op, Conv2d)
-        else {}
-    )
-    return Synapses(
-        name=connection.name,
-        source=connection.source,
-        target=connection.target,
-        kind="conv2d" if isinstance(op, Conv2d) else "dense",
-        weight=weight,
-        exponent=exponent,
-        in_shape=op.in_shape,
-        out_shape=population.shape,
-        **geometry,
-    )
+    return Synapses.of(connection, op, weight, exponent, population.shape)
 
 
 def _self_reset(population: Population, vth: int) -> Synapses:
@@ -388,12 +363,6 @@ def _mantissa(bias: FloatArray, node: str) -> tuple[IntArray, int]:
         node=node,
         hint="Reduce the bias, or beta where the neuron resets by subtraction.",
     )
-
-
-def _compact(values: NDArray[Number]) -> NDArray[Number]:
-    """One value instead of many equal ones."""
-    flat = values.reshape(-1)
-    return flat[:1].copy() if np.all(flat == flat[0]) else values.copy()
 
 
 def _rounding_note(

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.simulator.layout import TILE, WORD
+from neurodeploy.simulator.layout import TILE, WORD, tiled
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
@@ -49,14 +48,14 @@ class LoihiMachine:
     def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
         """CUBA LIF neurons; in 32 bits where that gives the same."""
         values = {
-            name: np.broadcast_to(register(population, name).reshape(-1), (population.size,))
+            name: np.broadcast_to(population.register(name).reshape(-1), (population.size,))
             for name in REGISTERS
         }
         bias = arithmetic.bias_current(values["bias_mant"], values["bias_exp"])
         registers = (values["du"], values["dv"], values["vth"], bias, own)
         start = (values["u0"], values["v0"], np.zeros_like(own))
         if not self.compiled:
-            return _Plain(_tiled(start, np.int64), np.stack(registers))
+            return _Plain(tiled(start, np.int64), np.stack(registers))
         narrow = bounds is not None and arithmetic.fits_int32(*registers, *start)
         dtype = np.int32 if narrow else np.int64
         du, dv = values["du"], values["dv"]
@@ -65,20 +64,7 @@ class LoihiMachine:
             bool(np.all(dv == DECAY_ONE)),
             bool(np.all(dv == 0)),
         )
-        return _Compiled(_tiled(start, dtype), _tiled(registers, dtype), flags)
-
-
-def register(population: Neurons, name: str) -> IntArray:
-    """Values of a register; raises `InputError` where the population has none of that name."""
-    if name not in population.parameters:
-        raise InputError(f"it has no register {name}", node=population.name)
-    return population.parameters[name]
-
-
-def _tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
-    """Arrays (lanes,) as one, (tiles, rows, 128)."""
-    tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
-    return np.ascontiguousarray(tiles, dtype=dtype)
+        return _Compiled(tiled(start, dtype), tiled(registers, dtype), flags)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.linear import FloatArray
+from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.program import Neurons, Range, Synapses
 from neurodeploy.targets.loihi.arithmetic import (
     DECAY_ONE,
@@ -50,20 +50,6 @@ class Bounds:
             outward(self.v_low, -1, v_slack),
             outward(self.v_high, 1, v_slack),
         )
-
-
-def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
-    """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
-
-    `weights` have the outputs first; a convolution's channel bounds hold for all its pixels.
-    """
-    low, high = np.zeros(size), np.zeros(size)
-    for weight in weights:
-        rows = weight.reshape(len(weight), -1)
-        pixels = size // len(rows)
-        low += np.repeat(np.minimum(rows, 0).sum(axis=1), pixels)
-        high += np.repeat(np.maximum(rows, 0).sum(axis=1), pixels)
-    return low, high
 
 
 def worst_case(

@@ -8,7 +8,6 @@ from neurodeploy.chip import Chip
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.partition import violations
 from neurodeploy.program import Neurons, Program, Synapses
-from neurodeploy.targets.loihi.machine import register
 
 # register -> (rule, limit in the chip file, signed, values beyond the bits, what to do)
 RULES = {
@@ -62,7 +61,7 @@ def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
         bits = chip.limit(name) - int(signed)
         highest = 2**bits - 1 + beyond
         lowest = -(2**bits) if signed else 0
-        values = register(population, own)
+        values = population.register(own)
         node = f"{population.name}.{own}"
         if values.max() > highest:
             yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
