@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 from neurodeploy import archive, program_file
 from neurodeploy.errors import FileError, InputError
 from neurodeploy.frontends.nir import load
-from neurodeploy.network import InputPort
-from neurodeploy.program import Golden, Program
+from neurodeploy.linear import Conv2d
+from neurodeploy.network import Connection, InputPort
+from neurodeploy.program import Golden, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from tests.builders import (
     SUBTRACT,
     chain,
     compiled,
+    convolutions,
     lif,
     merged,
     network,
@@ -277,3 +279,13 @@ def test_two_paths_between_the_same_nodes_have_two_names() -> None:
     made = compiled(merged(load(graph)), spikes_for(0, 1, 4, (3,)))
     names = [s.name for s in made.synapses]
     assert len(set(names)) == len(names) == 3
+
+
+@given(convolutions())
+def test_synapses_have_the_geometry_of_their_map(op: Conv2d) -> None:
+    weight = op.weight.astype(np.int64)
+    made = Synapses.of(Connection("a", "b", (op,)), op, weight, 3, op.out_shape)
+    assert (made.name, made.kind, made.exponent) == ("a->b", "conv2d", 3)
+    geometry = (made.stride, made.padding, made.dilation, made.groups)
+    assert geometry == (op.stride, op.padding, op.dilation, op.groups)
+    assert (made.in_shape, made.out_shape) == (op.in_shape, op.out_shape)

@@ -149,6 +149,21 @@ def test_a_loop_through_a_delay_takes_that_time_and_no_more() -> None:
     assert found.sum() > 5
 
 
+def test_loops_that_close_by_one_edge_each_take_their_own_time() -> None:
+    """Directly one step later, and through a Delay of three steps three: not four."""
+    nodes = {
+        "lif": lif([0.5, 0.75]),
+        "d": nir.Delay(np.full(2, 3 * DT)),
+        "w": nir.Linear(np.array([[-0.5, 0.25], [1.0, -0.25]])),
+    }
+    edges = [
+        ("input", "lif"), ("lif", "d"), ("d", "w"), ("lif", "w"), ("w", "lif"), ("lif", "output"),
+    ]  # fmt: skip
+    net = load(graph(nodes, edges), ZERO)
+    delays = sorted((c.source, c.delay) for c in net.incoming("lif"))
+    assert delays == [("input", 0), ("lif", 1), ("lif", 3)]
+
+
 def test_a_loop_through_a_delay_of_no_step_is_refused() -> None:
     tiny = np.full(2, 1e-9 * DT)
     with pytest.raises(ModelError, match="d: closes a cycle and delays some elements by no step"):

@@ -301,6 +301,8 @@ def test_spikes_are_kept_as_bits() -> None:
     trace = simulate(program, spikes, MACHINE)
     assert list(trace.spikes) == list(program.shapes)
     assert len(trace.spikes) == 4
+    assert all(name in trace.spikes for name in program.shapes)
+    assert "lif9" not in trace.spikes
     assert trace.spikes["input"] is trace.spikes["input"]
     assert trace.spikes["lif1"].dtype == np.uint8
     assert (trace.samples, trace.steps) == (6, 12)
