@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.measure import interleaved
 from neurodeploy.program import Synapses
-from neurodeploy.simulator.block import Scratch
 from neurodeploy.simulator.kernels import AHEAD, list_events, pack
 from neurodeploy.simulator.layout import TILE, Layout
+from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import WHOLE, Events, lanes_of, prepare
 from neurodeploy.trace import Spikes
 
@@ -35,7 +35,7 @@ def by_events(synapses: Synapses, spikes: Spikes, target: Layout) -> Callable[[]
     words = np.empty((len(spikes), source.words), np.uint64)
     pack(spikes.reshape(len(spikes), -1), words)
     listed = np.empty(len(spikes) * source.used + AHEAD, np.uint32)
-    events = Events(listed, np.empty(len(spikes) + 1, np.int64))
+    events = Events(listed, np.empty(len(spikes) + 1, np.uint64))
     current = np.empty((target.tiles, len(spikes), TILE), np.int32)
 
     def call() -> Any:

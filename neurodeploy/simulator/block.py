@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.linear import Shape
 from neurodeploy.simulator.kernels import AHEAD, list_events, pack
-from neurodeploy.simulator.layout import TILE, aligned
+from neurodeploy.simulator.layout import TILE
 from neurodeploy.simulator.plan import Link, Plan, Unit, stepwise
+from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import WHOLE, Events, Part
 from neurodeploy.trace import Spikes
 
@@ -23,28 +22,6 @@ HELPED_SIZE = 1 << 18
 
 Words = NDArray[np.uint64]
 States = Mapping[str, Mapping[str, NDArray[np.int64]]]
-
-
-class Scratch:
-    """Buffers by name that outlive a block, so that their memory is asked for only once."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, NDArray[np.uint8]] = {}
-        self._views: dict[tuple[str, Shape, Any], NDArray[Any]] = {}
-
-    def __call__(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
-        """A buffer of unknown content; all of one name share their memory."""
-        view = self._views.get((name, shape, dtype))
-        return self._view(name, shape, dtype) if view is None else view
-
-    def _view(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        if name not in self._buffers or self._buffers[name].size < size:
-            self._buffers[name] = aligned((size,), np.uint8)
-            self._views = {key: view for key, view in self._views.items() if key[0] != name}
-        view: NDArray[Any] = self._buffers[name][:size].view(dtype).reshape(shape)
-        self._views[name, shape, dtype] = view
-        return view
 
 
 @dataclass(frozen=True)
@@ -163,7 +140,7 @@ class Block:
             layout, rows = self.layouts[source], self.samples * (stop - start)
             size = rows * layout.used + AHEAD
             lanes = self.scratch(f"events of {source}", (size,), np.uint32)
-            first = self.scratch(f"first of {source}", (rows + 1,), np.int64)
+            first = self.scratch(f"first of {source}", (rows + 1,), np.uint64)
             list_events(self.words[source], layout.valid, start, stop, lanes, first)
             self.listed[source] = (start, stop, Events(lanes, first))
         return self.listed[source][2]

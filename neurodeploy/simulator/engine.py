@@ -1,7 +1,7 @@
 """Runs a `Program` with its target's integer arithmetic, bit for bit as the chip would.
 
 Samples are cut into blocks that threads run side by side, and a block's steps into chunks that
-leave the currents of its widest population in a core's cache.  Within a chunk, populations run one
+bound the currents of its widest population.  Within a chunk, populations run one
 after another over all its steps, or together step by step where a cycle connects them.  Spikes are
 kept as bits.  No cut changes a bit: sums are exact, and states are carried from chunk to chunk.
 """
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from neurodeploy.simulator.plan import Plan
     from neurodeploy.target import Machine
 
-BLOCK_BYTES = 1 << 21
-"""For the currents of a block's widest population: about a core's second-level cache."""
+BLOCK_BYTES = 1 << 23
+"""For the currents of a block's widest population, in each thread.
+
+Less would stay in a core's own cache, but costs more than it saves: between two kernels a thread
+may have to wait for Python's lock, and longer kernels meet it less often.
+"""
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +79,7 @@ def run(
     InputError
         Inputs that do not fit the program.
     """
-    from neurodeploy.simulator.block import Block, Scratch
+    from neurodeploy.simulator.block import Block
 
     spikes = check_inputs(inputs, {name: at.shape for name, at in prepared.inputs.items()})
     check_names(record, [unit.name for unit in prepared.units])
@@ -88,12 +92,10 @@ def run(
             states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
     workers = threads or _cores()
     size, chunk = _cut(prepared, samples, steps, workers)
-    spare = [Scratch() for _ in range(workers)]
     stopped = threading.Event()
 
     def work(part: slice, helpers: Helpers) -> int:
-        scratch = spare.pop()
-        try:
+        with prepared.scratch() as scratch:
             block = Block(
                 prepared,
                 {name: array[part] for name, array in spikes.items()},
@@ -106,8 +108,6 @@ def run(
                 helpers,
             )
             block.run(chunk, stopped.is_set)
-        finally:
-            spare.append(scratch)
         return block.samples
 
     done = 0
@@ -151,9 +151,10 @@ def _cut(prepared: Plan, samples: int, steps: int, workers: int) -> tuple[int, i
     """(samples of a block, steps of a chunk)."""
     widest = max(unit.layout.lanes * unit.cells.initial.itemsize for unit in prepared.units)
     rows = max(1, BLOCK_BYTES // widest)
-    fair = -(-samples // workers)
     # The steps of a cycle are run one by one, which many samples at a time make up for.
-    size = min(fair, rows if prepared.has_cycles else max(1, rows // steps))
+    most = rows if prepared.has_cycles else max(1, rows // steps)
+    rounds = -(-samples // (workers * most))
+    size = -(-samples // (workers * rounds))
     return size, max(1, min(steps, rows // size))
 
 

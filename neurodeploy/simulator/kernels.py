@@ -83,10 +83,10 @@ def list_events(words: Any, valid: Any, start: Any, stop: Any, events: Any, firs
     words: uint64 (samples, steps, words).
     valid: uint64 (words,), the lanes that hold a neuron.
     events: uint32 (rows lanes + AHEAD,), filled: those of row r lie at first[r]..first[r + 1] - 1.
-    first: int64 (rows + 1,), filled.
+    first: uint64 (rows + 1,), filled; unsigned, so that kernels take no index from the end.
     """
     samples, _, width = words.shape
-    n, r = np.uint64(0), 0  # unsigned, so that no index is taken from the end
+    n, r = np.uint64(0), 0
     first[0] = 0
     for b in range(samples):
         for t in range(start, stop):
@@ -131,7 +131,7 @@ def add_pairs(
             high = splat(0, np.int32, WORD) if fresh else load(current, at + WORD, WORD)
             start = first[r]
             while start < first[r + 1]:
-                stop = min(start + most, first[r + 1])
+                stop = min(start + np.uint64(most), first[r + 1])
                 both, upper = splat(0, np.int16, WORD), splat(0, np.int16, WORD)
                 for e in range(start, stop):
                     row = load(pairs, base + np.intp(events[e]) * WORD, WORD)

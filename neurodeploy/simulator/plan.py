@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from neurodeploy.network import runs
 from neurodeploy.program import IntArray, Neurons, Program
 from neurodeploy.simulator.layout import Layout
+from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import INT32_MAX, Prepared, Sums, lanes_of, prepare
 from neurodeploy.target import Cells, Machine
 
@@ -54,10 +56,24 @@ class Plan:
     groups: populations in the order in which they run; the members of a group run step by step
         together, since cycles connect them, and a group of one that has no cycle runs over many
         steps at a time.
+    spare: buffers of runs that are over, for the next ones.
     """
 
     inputs: Mapping[str, Layout]
     groups: tuple[tuple[Unit, ...], ...]
+    spare: list[Scratch] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Scratch]:
+        """Buffers that nobody else uses meanwhile; for threads."""
+        try:
+            own = self.spare.pop()
+        except IndexError:
+            own = Scratch()
+        try:
+            yield own
+        finally:
+            self.spare.append(own)
 
     @property
     def units(self) -> tuple[Unit, ...]:

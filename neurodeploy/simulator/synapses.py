@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,12 +20,11 @@ from neurodeploy.linear import Pair, Shape
 from neurodeploy.program import IntArray, Synapses
 from neurodeploy.simulator.kernels import ADD_PATCHES, add_pairs, add_rows
 from neurodeploy.simulator.layout import TILE, WORD, Layout, aligned
+from neurodeploy.simulator.scratch import Scratch
 
 INT8_MAX = (1 << 7) - 1
 INT16_MAX = (1 << 15) - 1
 INT32_MAX = (1 << 31) - 1
-Scratch = Callable[[str, Shape, Any], NDArray[Any]]
-"""A buffer by name, shape and dtype, of unknown content."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Events:
     """What spikes in some rows: see `kernels.list_events`."""
 
     lanes: NDArray[np.uint32]
-    first: NDArray[np.int64]
+    first: NDArray[np.uint64]
 
 
 class Sums(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -366,3 +367,17 @@ def test_states_in_model_units() -> None:
     assert np.allclose(scaled["v"] * unit, trace.states["lif2"]["v"], rtol=1e-14)
     fired = scaled["potential"] > np.linspace(0.8, 1.2, 8)
     assert np.array_equal(fired, trace.spikes["lif2"].astype(bool))
+
+
+def test_runs_of_one_plan_share_no_buffer_at_the_same_time() -> None:
+    """Nor do they keep more of them than threads that ran at once."""
+    _, program, spikes = small_program()
+    prepared = plan(program, MACHINE)
+    expected = run(prepared, spikes)
+    with mock.patch.object(engine, "BLOCK_BYTES", 1), ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: run(prepared, spikes, threads=2), range(12)))
+    for name in program.shapes:
+        for trace in found:
+            assert np.array_equal(trace.spikes[name], expected.spikes[name])
+    assert 1 <= len(prepared.spare) <= 6
+    assert len({id(scratch) for scratch in prepared.spare}) == len(prepared.spare)

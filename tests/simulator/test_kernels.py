@@ -32,7 +32,7 @@ def test_events_are_the_spikes_of_each_row(
     assert np.array_equal(layout.unpack(words.reshape(samples, steps, -1)), spikes)
     rows = samples * (stop - start)
     events = np.full(rows * neurons + AHEAD, 7777, np.uint32)
-    first = np.full(rows + 1, -1, np.int64)
+    first = np.full(rows + 1, 7777, np.uint64)
     list_events(words.reshape(samples, steps, -1), layout.valid, start, stop, events, first)
     expected = [
         np.flatnonzero(spikes[b, t]) if t >= 0 else np.empty(0)
@@ -47,6 +47,6 @@ def test_events_are_the_spikes_of_each_row(
 def test_bits_of_lanes_without_a_neuron_are_no_events() -> None:
     layout = Layout((3, 2, 2), 8)
     words = np.full((1, 1, layout.words), 2**64 - 1, np.uint64)
-    events, first = np.zeros(layout.used + AHEAD, np.uint32), np.zeros(2, np.int64)
+    events, first = np.zeros(layout.used + AHEAD, np.uint32), np.zeros(2, np.uint64)
     list_events(words, layout.valid, 0, 1, events, first)
     assert events[: first[1]].tolist() == [0, 1, 2, 8, 9, 10, 16, 17, 18, 24, 25, 26]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.block import Scratch
 from neurodeploy.simulator.kernels import AHEAD, list_events
 from neurodeploy.simulator.layout import TILE, Layout
+from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import (
     WHOLE,
     Events,
@@ -53,7 +53,7 @@ def weight_sums(
     flags[..., source.index] = spikes.reshape(samples, steps, -1)
     words = np.packbits(flags, axis=-1, bitorder="little").view(np.uint64)
     rows = samples * steps
-    events = Events(np.zeros(rows * source.used + AHEAD, np.uint32), np.zeros(rows + 1, np.int64))
+    events = Events(np.zeros(rows * source.used + AHEAD, np.uint32), np.zeros(rows + 1, np.uint64))
     list_events(words, source.valid, 0, steps, events.lanes, events.first)
     current = np.full((target.tiles, rows, TILE), 99, np.int32)
     for part in (Part(0, 3), Part(1, 3), Part(2, 3)):
