@@ -1,8 +1,10 @@
-"""Who runs a workload: ours, and snnTorch in every way that makes it fast."""
+"""Who runs a workload: ours, snnTorch in every way that makes it fast, and other tools."""
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,6 +19,8 @@ from neurodeploy.simulator.plan import plan
 from neurodeploy.target import get_target
 
 Run = Callable[[], object]
+Forward = Callable[[torch.Tensor], torch.Tensor]
+"""Output spikes (steps, samples, ...) of inputs of that shape, from rest."""
 
 
 def cores() -> int:
@@ -38,28 +42,46 @@ def snntorch(workload: Workload) -> dict[str, Run]:
     layer by layer: every layer without state on all steps at once, so that each is one large
     product; neurons step by step.  Not possible with recurrence.
     """
+    ways = {
+        f"snnTorch, {name}": functools.partial(way, workload.net)
+        for name, way in WAYS.items()
+        if name != "layer by layer" or not any(map(_recurrent, workload.net))
+    }
+    return by_threads(ways, workload)
+
+
+def other_tools(workload: Workload) -> dict[str, Run]:
+    """Norse and SpikingJelly."""
+    from benchmarks.other_tools import forwards
+
+    return by_threads(forwards(workload), workload)
+
+
+def by_threads(ways: Mapping[str, Forward], workload: Workload) -> dict[str, Run]:
+    """Each way with one thread, and with as many as there are cores."""
     inputs = torch.from_numpy(np.ascontiguousarray(workload.inputs.swapaxes(0, 1))).float()
-    found: dict[str, Run] = {}
-    for threads in sorted({1, cores()}):
-        for name, way in WAYS.items():
-            if name != "layer by layer" or not any(map(_recurrent, workload.net)):
-                label = f"snnTorch, {name}, {threads} thread" + "s" * (threads > 1)
-                found[label] = _bound(way, workload.net, inputs, threads)
-    return found
+    return {
+        f"{name}, {threads} thread" + "s" * (threads > 1): _bound(way, inputs, threads)
+        for threads in sorted({1, cores()})
+        for name, way in ways.items()
+    }
 
 
-def _bound(
-    way: Callable[[nn.Sequential, torch.Tensor], torch.Tensor],
-    net: nn.Sequential,
-    inputs: torch.Tensor,
-    threads: int,
-) -> Run:
+def _bound(way: Forward, inputs: torch.Tensor, threads: int) -> Run:
     def call() -> torch.Tensor:
         torch.set_num_threads(threads)
         with torch.no_grad():
-            return way(net, inputs)
+            return way(inputs)
 
     return call
+
+
+def lava(workload: Workload, samples: int) -> float:
+    """Seconds of some samples in Lava's fixed-point models, its start included."""
+    some = {name: workload.inputs[:samples] for name in workload.program.input_shapes}
+    start = time.perf_counter()
+    get_target(workload.program.target).run_vendor(workload.program, some, timeout=3600)
+    return time.perf_counter() - start
 
 
 def _recurrent(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import statistics
 import time
@@ -21,7 +22,6 @@ from neurodeploy.simulator.layout import aligned
 from neurodeploy.simulator.vectors import load, splat, store
 
 LANES = 64
-BANDWIDTH_REPEATS = 15
 PAUSE = 0.2
 """Seconds before each run: torch's threads keep a core busy for a while after their work."""
 
@@ -39,6 +39,17 @@ def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict
             run()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def seconds_of(run: Run, repeats: int) -> float:
+    """Median seconds of one run."""
+    return statistics.median(interleaved({"": run}, repeats)[""])
+
+
+def write(path: Path, found: Mapping[str, Any]) -> None:
+    """As JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:
@@ -68,21 +79,19 @@ def _read(values: Any, rounds: Any, result: Any) -> None:
     store(result, 0, total)
 
 
-def read_bandwidth(size: int) -> float:
-    """Bytes per second that all cores together read, each over `size` bytes of its own."""
-    rounds = max(1, (1 << 27) // size)
+def reading(size: int, total: int) -> Run:
+    """All cores together read `total` bytes, each again and again from `size` bytes of its own."""
     arrays = [aligned((size // 8 // LANES * LANES,), np.int64) for _ in range(cores())]
     results = [np.zeros(LANES, np.int64) for _ in arrays]
-    for array, result in zip(arrays, results, strict=True):
+    for array in arrays:
         array[:] = 1
-        _read(array, 1, result)
-    times = []
-    with ThreadPoolExecutor(len(arrays)) as pool:
-        for _ in range(BANDWIDTH_REPEATS):
-            start = time.perf_counter()
+    rounds = max(1, total // sum(array.nbytes for array in arrays))
+
+    def call() -> None:
+        with ThreadPoolExecutor(len(arrays)) as pool:
             list(pool.map(_read, arrays, [rounds] * len(arrays), results))
-            times.append(time.perf_counter() - start)
-    return sum(array.nbytes for array in arrays) * rounds / statistics.median(times)
+
+    return call
 
 
 def machine() -> dict[str, Any]:

@@ -1,28 +1,32 @@
-"""The simulator against snnTorch, and Lava: `python -m benchmarks.simulator [WORKLOAD ...]`."""
+"""The simulator against snnTorch, Norse, SpikingJelly and Lava.
+
+    python -m benchmarks.simulator [WORKLOAD ...] [--json FILE]
+
+Every spike is compared with the same arithmetic in plain numpy before anything is timed.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import ours, snntorch
-from benchmarks.measure import interleaved, machine, peak_bytes, ratio, read_bandwidth
+from benchmarks.contestants import lava, other_tools, ours, snntorch
+from benchmarks.measure import interleaved, machine, peak_bytes, ratio, reading, seconds_of, write
+from benchmarks.phases import phases
 from benchmarks.workloads import WORKLOADS, Workload
 from neurodeploy.costs.counts import fan_out
-from neurodeploy.simulator.engine import run, simulate
-from neurodeploy.simulator.plan import plan
+from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import get_target
 from neurodeploy.targets.loihi.machine import LoihiMachine
 
 OURS = "neurodeploy"
-CACHED, UNCACHED = 1 << 18, 1 << 28
+CACHE, MEMORY = "reading in the cache", "reading in memory"
+SIZES = {CACHE: 1 << 18, MEMORY: 1 << 28}
 """Bytes that one core reads again and again: in its second-level cache, and in memory."""
 
 
@@ -36,91 +40,121 @@ def check(workload: Workload) -> None:
             raise SystemExit(f"{workload.name}: {name} differs from plain numpy")
 
 
-def events_per_run(workload: Workload) -> int:
-    """Synaptic events: spikes times the synapses of nonzero weight that each reaches."""
-    trace = simulate(workload.program, workload.inputs, get_target("loihi2").machine)
-    counts = {name: trace.counts(name).sum(axis=0).reshape(-1) for name in workload.program.shapes}
-    return sum(int(counts[s.source] @ fan_out(s)) for s in workload.program.synapses)
-
-
-def lava_seconds(workload: Workload, samples: int) -> float:
-    """Of one sample in Lava's fixed-point models, its start included."""
-    start = time.perf_counter()
-    some = {name: workload.inputs[:samples] for name in workload.program.input_shapes}
-    get_target("loihi2").run_vendor(workload.program, some, timeout=3600)
-    return (time.perf_counter() - start) / samples
-
-
-def measure(workload: Workload, repeats: int, lava: int) -> dict[str, Any]:
+def measure(workload: Workload, repeats: int) -> dict[str, Any]:
     """One row: all contestants in turns on the same inputs."""
     check(workload)
-    runs = {OURS: ours(workload), f"{OURS}, 1 thread": ours(workload, 1), **snntorch(workload)}
-    seconds = interleaved(runs, repeats)
-    theirs = {name: times for name, times in seconds.items() if not name.startswith(OURS)}
-    best = min(theirs, key=lambda name: statistics.median(theirs[name]))
     samples, steps = workload.inputs.shape[:2]
-    events = events_per_run(workload)
-    mine = statistics.median(seconds[OURS])
-    trace = run(plan(workload.program, get_target("loihi2").machine), workload.inputs[:8])
+    trace = simulate(workload.program, workload.inputs, get_target("loihi2").machine)
+    counts = {name: trace.counts(name).sum(axis=0).reshape(-1) for name in workload.program.shapes}
+    events = sum(int(counts[s.source] @ fan_out(s)) for s in workload.program.synapses)
+    tools = {**snntorch(workload), **other_tools(workload)}
+    seconds = interleaved(
+        {
+            OURS: ours(workload),
+            f"{OURS}, 1 thread": ours(workload, 1),
+            **tools,
+            **{name: reading(size, events) for name, size in SIZES.items()},
+        },
+        repeats,
+    )
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    best = {
+        tool: min((name for name in tools if name.startswith(tool)), key=median.__getitem__)
+        for tool in dict.fromkeys(name.split(",")[0] for name in tools)
+    }
+    single = seconds_of(ours(workload.only(1)), repeats)
     return {
         "workload": workload.name,
         "samples": samples,
         "steps": steps,
-        "rates": {name: float(trace.spikes[name].mean()) for name in workload.program.shapes},
+        "rates": {name: float(n.mean() / samples / steps) for name, n in counts.items()},
         "seconds": seconds,
         "best": best,
-        "ratio": ratio(seconds[best], seconds[OURS]),
-        "ratio of the fastest runs": min(seconds[best]) / min(seconds[OURS]),
-        "microseconds per sample and step": mine / samples / steps * 1e6,
-        "events per second": events / mine,
-        "peak bytes": peak_bytes(runs[OURS]),
-        "lava ratio": lava_seconds(workload, lava) / (mine / samples)
-        if lava and workload.forward
-        else None,
+        "ratios": {tool: ratio(seconds[name], seconds[OURS]) for tool, name in best.items()},
+        "events": events,
+        "shares": {name: ratio(seconds[name], seconds[OURS]) for name in SIZES},
+        "peak bytes": peak_bytes(ours(workload)),
+        "single sample": single,
+        "Lava": against_lava(workload, median[OURS] / samples, single),
+        "phases": phases(workload),
     }
 
 
-def table(rows: list[dict[str, Any]], cached: float, uncached: float) -> str:
-    """Markdown; `cached` and `uncached` are read bandwidths."""
+def against_lava(workload: Workload, batch: float, single: float) -> dict[str, float] | None:
+    """Lava's fixed-point models: seconds of a start, of a sample after it, and ratios.
+
+    Parameters
+    ----------
+    batch, single: our seconds per sample, of many and of one.
+    """
+    if not workload.lava:
+        return None
+    one, many = lava(workload, 1), lava(workload, 1 + workload.lava)
+    sample = (many - one) / workload.lava
+    return {
+        "start": one - sample,
+        "sample": sample,
+        "batch": sample / batch,
+        "batch with start": many / (1 + workload.lava) / batch,
+        "single": sample / single,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: how many times longer the others take, and how much of the machine is used."""
     head = (
-        "| workload | firing rates | µs per sample and step | times faster than snnTorch's best "
-        "| than Lava | G events/s | share of the L2 read bandwidth | of the memory's | peak MiB |"
+        "| workload | firing rates | µs per sample and step | snnTorch | Norse | SpikingJelly "
+        "| Lava, batch | Lava, one sample | G events/s | of the L2's read bandwidth "
+        "| of the memory's | peak MiB |"
     )
-    lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
+    lines = [head, "|---|---|" + "--:|" * 10]
     for row in rows:
         rates = ", ".join(f"{rate:.0%}" for rate in row["rates"].values())
-        speed, lava = row["events per second"], row["lava ratio"]
-        lines.append(
-            f"| {row['workload']}, {row['samples']}x{row['steps']} | {rates} "
-            f"| {row['microseconds per sample and step']:.2f} | {row['ratio']:.1f} ({row['best']}) "
-            f"| {'' if lava is None else f'{lava:,.0f}'} | {speed / 1e9:.1f} "
-            f"| {speed / cached:.0%} | {speed / uncached:.0%} | {row['peak bytes'] / 2**20:.0f} |"
-        )
+        mine = statistics.median(row["seconds"][OURS])
+        work = row["samples"] * row["steps"]
+        tools = (row["ratios"].get(tool) for tool in ("snnTorch", "Norse", "SpikingJelly"))
+        chips = (row["Lava"] and row["Lava"][how] for how in ("batch", "single"))
+        cells = [
+            f"{row['workload']}, {row['samples']}x{row['steps']}",
+            rates,
+            f"{mine / work * 1e6:.2f}",
+            *("" if value is None else f"{value:.1f}" for value in tools),
+            *("" if value is None else f"{value:,.0f}" for value in chips),
+            f"{row['events'] / mine / 1e9:.1f}",
+            *(f"{row['shares'][name]:.0%}" for name in SIZES),
+            f"{row['peak bytes'] / 2**20:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def profile(rows: list[dict[str, Any]]) -> str:
+    """Markdown: shares of a run on one thread."""
+    names = list(dict.fromkeys(name for row in rows for name in row["phases"]))
+    lines = [f"| workload | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
+    for row in rows:
+        total = sum(row["phases"].values())
+        shares = (row["phases"].get(name) for name in names)
+        cells = ("" if share is None else f"{share / total:.0%}" for share in shares)
+        lines.append(f"| {row['workload']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), metavar="WORKLOAD")
-    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--samples", type=int, help="of every workload, instead of its own number")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", type=Path, help="where to write everything that was measured")
-    parser.add_argument("--lava", type=int, default=0, help="how many samples run in Lava")
     options = parser.parse_args()
-    cached, uncached = read_bandwidth(CACHED), read_bandwidth(UNCACHED)
     rows = []
     for name in options.workloads:
-        rows.append(measure(WORKLOADS[name](options.samples), options.repeats, options.lava))
-        print(table(rows[-1:], cached, uncached).splitlines()[-1], flush=True)
-    result = {
-        "machine": {**machine(), "load": os.getloadavg()},
-        "read bandwidth": {"cache": cached, "memory": uncached},
-        "rows": rows,
-    }
-    print("\n" + table(rows, cached, uncached))
-    print(f"\nread bandwidth: {cached / 1e9:.0f} GB/s in the cache, {uncached / 1e9:.0f} in memory")
+        build, samples = WORKLOADS[name]
+        rows.append(measure(build(options.samples or samples), options.repeats))
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
+    print("\n" + table(rows) + "\n\n" + profile(rows))
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        write(options.json, {"machine": {**machine(), "load": os.getloadavg()}, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import snntorch as snn
 import torch
@@ -22,9 +24,13 @@ from neurodeploy.frontends.snntorch import from_snntorch
 from neurodeploy.models import digits
 from neurodeploy.models.digits_data import encode, load_data
 from neurodeploy.program import Program, Synapses
+from neurodeploy.targets.loihi.lava.environment import environment_path
 from neurodeploy.trace import Spikes
 
 CALIBRATION_SAMPLES = 4
+SHIFT = 7
+"""Pixels from one of PilotNet's samples to the next."""
+WEIGHTS = ("weight", "bias")
 SEARCH = 12
 
 
@@ -36,14 +42,18 @@ class Workload:
     ----------
     net: snnTorch, one step per call, hidden states inside.
     inputs: uint8 (samples, steps, *shape).
-    forward: whether the program has no cycle, so that Lava can run it.
+    lava: how many samples run in Lava beyond the first; 0 where it cannot run the program.
     """
 
     name: str
     net: nn.Sequential
     program: Program
     inputs: Spikes
-    forward: bool = True
+    lava: int = 15
+
+    def only(self, samples: int) -> Workload:
+        """The same with the first samples."""
+        return replace(self, inputs=self.inputs[:samples])
 
 
 def spikes(samples: int, steps: int, shape: tuple[int, ...], density: float) -> Spikes:
@@ -122,7 +132,8 @@ def cnn(samples: int, steps: int = 100, *, rate: float = 0.1, density: float = 0
     )  # fmt: skip
     inputs = spikes(samples, steps, (2, 34, 34), density)
     tune(net, inputs, rate)
-    return Workload("CNN of the NIR paper, 34x34x2", net, program_of(net, inputs), inputs)
+    title = "CNN of the NIR paper, 34x34x2"
+    return Workload(title, net, program_of(net, inputs), inputs, lava=5)
 
 
 def recurrent(
@@ -151,7 +162,7 @@ def recurrent(
         net[index].weight.data = forward[index].weight.data
     program = program_of(forward, inputs)
     program = with_loop(program, program.populations[0].name, back.weight.detach().numpy())
-    return Workload("recurrent 700-1000-20, CUBA", net, program, inputs, forward=False)
+    return Workload("recurrent 700-1000-20, CUBA", net, program, inputs, lava=0)
 
 
 def with_loop(program: Program, name: str, weight: Any) -> Program:
@@ -173,6 +184,59 @@ def with_loop(program: Program, name: str, weight: Any) -> Program:
     return replace(program, synapses=(*program.synapses, loop))
 
 
+def pilotnet(samples: int) -> Workload:
+    """PilotNet with lava-dl's weights, on the spikes that its input layer sends there.
+
+    Both come with lava-dl 0.6.0 (tests/lava/lib/dl/netx/gts/pilotnet_lif: network.net, input.npy),
+    which `make lava` installs: an image in 24 steps; the samples are this image, shifted.
+    """
+    folder = ground_truth("pilotnet_lif")
+    modules: list[nn.Module] = []
+    with h5py.File(folder / "network.net", "r") as file:
+        for number in range(1, len(file["layer"]) - 1):  # neither the input nor the readout
+            fields = file["layer"][str(number)]
+            if fields["type"][0] == b"flatten":
+                modules.append(nn.Flatten())
+                continue
+            modules += [_slayer(fields), _slayer_neurons(fields["neuron"])]
+    image = np.load(folder / "input.npy").transpose(3, 2, 1, 0).astype(np.uint8)
+    inputs = np.stack([np.roll(image, SHIFT * i, axis=-1) for i in range(samples)])
+    net = nn.Sequential(*modules)
+    return Workload("PilotNet of lava-dl", net, program_of(net, inputs), inputs, lava=3)
+
+
+def ground_truth(name: str) -> Path:
+    """The folder of lava-dl's own expected results, in the Lava environment."""
+    parts = ("tests", "lava", "lib", "dl", "netx", "gts", name)
+    found = list(environment_path().glob("/".join(("lib", "python*", "site-packages", *parts))))
+    if not found:
+        raise SystemExit(f"lava-dl's {name} is not in {environment_path()}: run `make lava`")
+    return found[0]
+
+
+def _slayer(fields: Any) -> nn.Module:
+    """The layer of a block that lava-dl wrote."""
+    weight, bias = (torch.from_numpy(fields[key][()].astype(np.float32)) for key in WEIGHTS)
+    layer: nn.Linear | nn.Conv2d
+    if weight.ndim == 2:
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+    else:
+        stride, padding = (tuple(map(int, fields[key][()])) for key in ("stride", "padding"))
+        layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride, padding)
+    layer.weight.data, layer.bias.data = weight, bias
+    return layer
+
+
+def _slayer_neurons(fields: Any) -> nn.Module:
+    return snn.Leaky(
+        beta=1 - int(fields["vDecay"][()]) / 4096,
+        threshold=float(fields["vThMant"][()]),
+        init_hidden=True,
+        reset_mechanism="zero",
+        reset_delay=False,
+    )
+
+
 def demo(samples: int) -> Workload:
     """The demo's trained network on its test images."""
     data, net = load_data(), digits.load()
@@ -181,10 +245,12 @@ def demo(samples: int) -> Workload:
     return Workload("the demo's network", net, program_of(net, calibration), inputs)
 
 
-WORKLOADS: dict[str, Callable[[int], Workload]] = {
-    "mlp": mlp,
-    "mlp-default": lambda samples: mlp(samples, reset="subtract"),
-    "cnn": cnn,
-    "recurrent": recurrent,
-    "demo": demo,
+WORKLOADS: dict[str, tuple[Callable[[int], Workload], int]] = {
+    "mlp": (mlp, 128),
+    "mlp-default": (lambda samples: mlp(samples, reset="subtract"), 128),
+    "cnn": (cnn, 128),
+    "recurrent": (recurrent, 128),
+    "pilotnet": (pilotnet, 16),
+    "demo": (demo, 128),
 }
+"""How each is built, and of how many samples."""

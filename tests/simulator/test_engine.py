@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
-from neurodeploy.simulator import block, engine
+from neurodeploy.simulator import block, engine, kernels
 from neurodeploy.simulator.engine import in_model_units, run, simulate
 from neurodeploy.simulator.plan import plan, stepwise
 from neurodeploy.targets.loihi import arithmetic
@@ -206,6 +208,32 @@ def test_the_random_programs_spike_and_have_cycles() -> None:
     assert np.mean([size > 0 for size in cycles]) > 0.2
     assert max(cycles) > 1
     assert 0.2 < np.mean(narrow) < 0.95
+
+
+def test_the_compiler_sees_no_floating_point() -> None:
+    """Between spikes in and spikes out, in whatever types the kernels were compiled for."""
+
+    @settings(max_examples=40, database=None, derandomize=True)
+    @given(programs())
+    def look(program: Program) -> None:
+        for machine in (MACHINE, Wide()):
+            simulate(program, spikes_for(0, 2, 7, (2, 5, 4)), machine).counts(program.outputs[0])
+
+    look()
+    used = {
+        **{name: k for name, k in vars(kernels).items() if hasattr(k, "nopython_signatures")},
+        "add_patches": kernels.ADD_PATCHES[8],
+        "run_lif": arithmetic.run_lif,
+    }
+    assert len(used) >= 7
+    for name, kernel in used.items():
+        signatures = kernel.nopython_signatures
+        assert signatures, f"{name} was not used"
+        for signature in signatures:
+            afresh = njit(kernel.py_func)
+            afresh.compile(signature.args)
+            text = afresh.inspect_llvm(signature.args)
+            assert not re.search(r"\b(float|double|half|f(add|sub|mul|div|ptosi))\b", text), name
 
 
 def test_a_group_is_the_shortest_run_that_no_cycle_leaves() -> None:
