@@ -99,8 +99,8 @@ def _check_population(population: LavaPopulation) -> None:
     _require(not missing, name, f"registers are missing: {', '.join(missing)}")
     unknown = sorted(set(registers) - set(limits))
     _require(not unknown, name, f"{population.model} has no registers {', '.join(unknown)}")
-    both = set(model.optional) & set(registers) in (set(), set(model.optional))
-    _require(both, name, f"{' and '.join(model.optional)} are given together or not at all")
+    useless = "reset_offset" in registers and "reset_interval" not in registers
+    _require(not useless, name, "there is a reset_offset, but no reset_interval")
     for register, array in registers.items():
         _check_range(array, limits[register], name, register)
         single = array.size == 1

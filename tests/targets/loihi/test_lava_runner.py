@@ -356,7 +356,7 @@ def with_input(**changes: Any) -> LavaNetwork:
         (with_population(model="alif"), "unknown model alif"),
         (with_population(registers={}), "registers are missing: bias_exp"),
         (with_population(alpha=ints(1)), "lif has no registers alpha"),
-        (with_population(reset_interval=ints(3)), "reset_interval and reset_offset are given"),
+        (with_population(reset_offset=ints(3)), "there is a reset_offset, but no reset_interval"),
         (with_population(reset_interval=ints([1, 2, 3]), reset_offset=ints(0)), "needs one value"),
         (with_population(model="delta", registers={**DELTA, "vth": ints(2**19)}),
          "vth << 12 holds 524288"),
