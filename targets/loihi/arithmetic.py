@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.program import IntArray
 from neurodeploy.simulator.jit import kernel, primitive
 from neurodeploy.simulator.layout import TILE, WORD
 from neurodeploy.simulator.vectors import load, nonzero, store
@@ -85,14 +86,25 @@ def bias_current(mantissa: Ints, exponent: Ints) -> Ints:
 
 
 @primitive
-def update_u(u: Ints, activation: Ints, du: Ints) -> Ints:
-    """u' = int32(decay(u, du + 1) + int32(activation << 6)), wrapped once at +-2^23.
+def filter_u(u: Ints, activation: Ints, du: Ints) -> Ints:
+    """x = int32(decay(u, du + 1) + int32(activation << 6)): u' before it wraps at 24 bits."""
+    return wrap_int32(decay(u, du + 1) + wrap_int32(activation << STATE_SHIFT))
 
-    One wrap only, and u' = +2^23 is kept, as Lava does; |u'| can leave 24 bits when the activation
-    alone does.
+
+@primitive
+def wrap_u(x: Ints) -> Ints:
+    """x wrapped once at +-2^23.
+
+    One wrap only, and x = +2^23 is kept, as Lava does; the result can leave 24 bits when the
+    activation alone does.
     """
-    x = wrap_int32(decay(u, du + 1) + wrap_int32(activation << STATE_SHIFT))
     return x - 2 * STATE_LIMIT * (x > STATE_LIMIT) + 2 * STATE_LIMIT * (x <= -STATE_LIMIT)
+
+
+@primitive
+def update_u(u: Ints, activation: Ints, du: Ints) -> Ints:
+    """u' = wrap_u(filter_u(u, activation, du))."""
+    return wrap_u(filter_u(u, activation, du))
 
 
 @primitive
@@ -144,6 +156,18 @@ def fits_int32(du: Ints, dv: Ints, vth: Ints, *others: Ints) -> bool:
     return bool(decays) and all(bool(np.all(abs(values) <= most)) for values, most in limits)
 
 
+def may_wrap_u(bounds: tuple[int, int], own: IntArray, u0: IntArray, du: IntArray) -> bool:
+    """Whether activations within `bounds`, and a neuron's `own`, can take u to 2^23.
+
+    A decay never rounds away from zero, so |u| <= m at one step gives at most
+    m (4095 - du) / 4096 + 64 |a| at the next, which is m again for m = 64 |a| 4096 / (du + 1).
+    """
+    low, high = bounds
+    reach = np.maximum(high + np.maximum(own, 0), -(low + np.minimum(own, 0)))
+    grown = (reach << STATE_SHIFT) * DECAY_ONE >= STATE_LIMIT * (du + 1)
+    return bool(np.any(grown | (np.abs(u0) >= STATE_LIMIT)))
+
+
 @kernel
 def run_lif(
     current: Any,
@@ -151,6 +175,7 @@ def run_lif(
     forgets_u: Any,
     forgets_v: Any,
     keeps_v: Any,
+    wraps_u: Any,
     biases: Any,
     restart: Any,
     state: Any,
@@ -171,6 +196,7 @@ def run_lif(
     registers: (tiles, 5, 128), of the same dtype: du, dv, vth, bias, and the activation by a
         neuron's own spike.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
+    wraps_u: whether u may have to be wrapped; see `may_wrap_u`.
     biases: like `current`: the bias of each step; None if it is that of the registers.
     restart: bool (steps,), where u = v = 0 before the step; None if nowhere.
     state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and what its own spike adds
@@ -199,7 +225,9 @@ def run_lif(
                 if biases is not None:
                     bias = load(biases, at, WORD)
                 # The constants let the compiler leave multiplications out.
-                u = update_u(u, a, DECAY_ONE - 1) if forgets_u else update_u(u, a, du)
+                u = filter_u(u, a, DECAY_ONE - 1) if forgets_u else filter_u(u, a, du)
+                if wraps_u:
+                    u = wrap_u(u)
                 if forgets_v:
                     v = update_v(v, u, bias, DECAY_ONE)
                 elif keeps_v:

@@ -106,6 +106,7 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
         bool(np.all(du == DECAY_ONE - 1)),
         bool(np.all(dv == DECAY_ONE)),
         bool(np.all(dv == 0)),
+        bounds is None or arithmetic.may_wrap_u(bounds, own, values["u0"], du),
     )
     return _Compiled(
         initial=tiled(start, dtype),
@@ -118,14 +119,14 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """CUBA LIF.  `registers` and `flags` (what is forgotten and kept): see `arithmetic.run_lif`.
+    """CUBA LIF.  `registers` and `flags` (what the kernel leaves out): see `arithmetic.run_lif`.
 
     `bias`: int64 (tiles, 2, 128), mantissa and exponent.
     """
 
     initial: NDArray[Any]
     registers: NDArray[Any]
-    flags: tuple[bool, bool, bool]
+    flags: tuple[bool, bool, bool, bool]
     bias: IntArray
     restart: Restart | None
     recorded = STATES
