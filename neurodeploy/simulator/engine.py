@@ -149,7 +149,14 @@ def _each(
         helpers = Helpers(workers if len(parts) == 1 else 1, pool)
         yield from (work(part, helpers) for part in parts)
     else:
-        futures = [pool.submit(work, part, Helpers(1, pool)) for part in parts]
+        begin = threading.Event()
+
+        def wait_and_work(part: slice) -> int:
+            begin.wait()  # until all are submitted: a kernel that runs would hold that up
+            return work(part, Helpers(1, pool))
+
+        futures = [pool.submit(wait_and_work, part) for part in parts]
+        begin.set()
         yield from (future.result() for future in as_completed(futures))
 
 
