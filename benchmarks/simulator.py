@@ -101,30 +101,39 @@ def against_lava(workload: Workload, batch: float, single: float) -> dict[str, f
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: how many times longer the others take, and how much of the machine is used."""
+    """Markdown: how many times longer the others take."""
     head = (
         "| workload | firing rates | µs per sample and step | snnTorch | Norse | SpikingJelly "
-        "| Lava, batch | Lava, one sample | G events/s | of the L2's read bandwidth "
-        "| of the memory's | peak MiB |"
+        "| Lava, many samples | with its start | one sample | peak MiB |"
     )
-    lines = [head, "|---|---|" + "--:|" * 10]
+    lines = [head, "|---|---|" + "--:|" * 8]
     for row in rows:
-        rates = ", ".join(f"{rate:.0%}" for rate in row["rates"].values())
-        mine = statistics.median(row["seconds"][OURS])
         work = row["samples"] * row["steps"]
         tools = (row["ratios"].get(tool) for tool in ("snnTorch", "Norse", "SpikingJelly"))
-        chips = (row["Lava"] and row["Lava"][how] for how in ("batch", "single"))
-        cells = [
+        lava = row["Lava"] or {}
+        chips = (lava.get(how) for how in ("batch", "batch with start", "single"))
+        cells = (
             f"{row['workload']}, {row['samples']}x{row['steps']}",
-            rates,
-            f"{mine / work * 1e6:.2f}",
+            ", ".join(f"{rate:.0%}" for rate in row["rates"].values()),
+            f"{statistics.median(row['seconds'][OURS]) / work * 1e6:.2f}",
             *("" if value is None else f"{value:.1f}" for value in tools),
             *("" if value is None else f"{value:,.0f}" for value in chips),
-            f"{row['events'] / mine / 1e9:.1f}",
-            *(f"{row['shares'][name]:.0%}" for name in SIZES),
             f"{row['peak bytes'] / 2**20:.0f}",
-        ]
+        )
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def roofline(rows: list[dict[str, Any]]) -> str:
+    """Markdown: synaptic events, each of which reads one weight, against what can be read."""
+    lines = [
+        "| workload | 10^9 events/s | of the second-level cache's bandwidth | of the memory's |",
+        "|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        speed = row["events"] / statistics.median(row["seconds"][OURS]) / 1e9
+        shares = " | ".join(f"{row['shares'][name]:.0%}" for name in SIZES)
+        lines.append(f"| {row['workload']} | {speed:.1f} | {shares} |")
     return "\n".join(lines)
 
 
@@ -152,7 +161,7 @@ def main() -> None:
         build, samples = WORKLOADS[name]
         rows.append(measure(build(options.samples or samples), options.repeats))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
-    print("\n" + table(rows) + "\n\n" + profile(rows))
+    print("", table(rows), roofline(rows), profile(rows), sep="\n\n")
     if options.json is not None:
         write(options.json, {"machine": {**machine(), "load": os.getloadavg()}, "rows": rows})
 
