@@ -11,7 +11,7 @@ SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/
 CONFIG := pyproject.toml setup.py constraints.txt
 NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava nir clean FORCE
+.PHONY: demo test lint types format lava nir bench clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -23,6 +23,15 @@ demo: .venv/.stamp
 test: lava nir lint types .venv-core/.stamp
 	@echo '[make] pytest'
 	@.venv/bin/pytest $(PYTEST_ARGS)
+
+# What docs/simulator.md shows; wants a machine that does nothing else for a quarter of an hour.
+bench: lava nir
+	@.venv-nir/bin/python -m benchmarks.simulator --json docs/measured/simulator.json
+	@.venv-nir/bin/python -m benchmarks.density --json docs/measured/density.json
+	@.venv-nir/bin/python -m benchmarks.scale --json docs/measured/scale.json
+	@.venv-nir/bin/python -m benchmarks.start --json docs/measured/start.json
+	@.venv-nir/bin/python -m benchmarks.growth docs/measured
+	@NEURODEPLOY_WRITE_DOCS=1 .venv/bin/pytest -q tests/test_measured.py
 
 lint: .venv/.stamp
 	@echo '[make] ruff'
@@ -69,7 +78,7 @@ clean:
 	@.venv/bin/python -m venv --clear .venv-nir
 	@.venv-nir/bin/pip install -qq --no-deps -r $(NIR_TOOLS)
 	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	  .venv/bin/python -c "$$packages" \
+	  echo "import site; site.addsitedir('$$(.venv/bin/python -c "$$packages")')" \
 	  >"$$(.venv-nir/bin/python -c "$$packages")/development.pth"
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Events against float32 products at every density: `python -m benchmarks.density`.
+"""Events against float32 products at every density: `python -m benchmarks.density [--json FILE]`.
 
 Sums of spikes times 8-bit weights are exact in float32 (below 2^24), so a dense product could serve
 where many neurons spike.  This measures from which density on that would be faster, on one thread.
@@ -10,13 +10,15 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import argparse
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import interleaved
+from benchmarks.measure import interleaved, machine, write
 from neurodeploy.program import Synapses
 from neurodeploy.simulator.kernels import AHEAD, list_events, pack
 from neurodeploy.simulator.layout import TILE, Layout
@@ -65,7 +67,46 @@ def by_products(synapses: Synapses, spikes: Spikes) -> Callable[[], Any]:
     return call
 
 
+def measure(synapses: Synapses) -> dict[str, Any]:
+    """Median seconds per step, by density, of both ways; their sums must be equal."""
+    rng = np.random.default_rng(0)
+    target = lanes_of(synapses.out_shape, synapses.kind == "conv2d")
+    found: dict[str, Any] = {"synapses": synapses.name, "densities": DENSITIES}
+    for density in DENSITIES:
+        spikes = (rng.random((ROWS, *synapses.in_shape)) < density).astype(np.uint8)
+        runs = {
+            "events": by_events(synapses, spikes, target),
+            "product": by_products(synapses, spikes),
+        }
+        a, b = runs["events"]().swapaxes(0, 1).reshape(ROWS, -1), runs["product"]()
+        if not np.array_equal(a[:, : target.used], b.reshape(ROWS, -1)):  # channels last
+            raise SystemExit(f"{synapses.name}: the sums differ")
+        for name, times in interleaved(runs, 9).items():
+            found.setdefault(name, []).append(statistics.median(times) / ROWS)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        "| synapses | density | events, µs per step | product, µs per step | ratio |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        for density, mine, theirs in zip(
+            row["densities"], row["events"], row["product"], strict=True
+        ):
+            lines.append(
+                f"| {row['synapses']} | {density:.0%} | {mine * 1e6:.2f} | {theirs * 1e6:.2f} "
+                f"| {theirs / mine:.1f} |"
+            )
+    return "\n".join(lines)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="where to write everything that was measured")
+    options = parser.parse_args()
     rng = np.random.default_rng(0)
     layers = (
         Synapses(
@@ -78,24 +119,10 @@ def main() -> None:
             padding=(1, 1),
         ),
     )  # fmt: skip
-    for synapses in layers:
-        print(f"\n| {synapses.name}: density | events, µs per step | product, µs | ratio |")
-        print("|--:|--:|--:|--:|")
-        for density in DENSITIES:
-            spikes = (rng.random((ROWS, *synapses.in_shape)) < density).astype(np.uint8)
-            target = lanes_of(synapses.out_shape, synapses.kind == "conv2d")
-            runs = {
-                "events": by_events(synapses, spikes, target),
-                "product": by_products(synapses, spikes),
-            }
-            a, b = runs["events"]().swapaxes(0, 1).reshape(ROWS, -1), runs["product"]()
-            if not np.array_equal(a[:, : target.used], b.reshape(ROWS, -1)):  # channels last
-                raise SystemExit(f"{synapses.name}: the sums differ")
-            times = interleaved(runs, 9)
-            mine, theirs = (statistics.median(times[n]) / ROWS * 1e6 for n in runs)
-            print(
-                f"| {density:.0%} | {mine:.2f} | {theirs:.2f} | {theirs / mine:.1f} |", flush=True
-            )
+    rows = [measure(synapses) for synapses in layers]
+    print(table(rows))
+    if options.json is not None:
+        write(options.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

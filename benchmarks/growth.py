@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from benchmarks.contestants import ours
-from benchmarks.measure import interleaved, machine
+from benchmarks.measure import interleaved, machine, write
 from benchmarks.workloads import Workload, mlp
 
 SWEEPS: dict[str, tuple[str, tuple[float, ...], Callable[[Any], Workload]]] = {
@@ -66,7 +65,7 @@ def main() -> None:
         found[name] = {"values": values, "seconds": seconds}
         draw(options.folder / f"{name}.svg", label, values, seconds)
         print(name, *(f"{v:g}: {s * 1e3:.1f} ms" for v, s in zip(values, seconds, strict=True)))
-    (options.folder / "growth.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    write(options.folder / "growth.json", found)
 
 
 if __name__ == "__main__":

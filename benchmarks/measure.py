@@ -79,9 +79,13 @@ def _read(values: Any, rounds: Any, result: Any) -> None:
     store(result, 0, total)
 
 
-def reading(size: int, total: int) -> Run:
-    """All cores together read `total` bytes, each again and again from `size` bytes of its own."""
-    arrays = [aligned((size // 8 // LANES * LANES,), np.int64) for _ in range(cores())]
+def reading(size: int, total: int, threads: int | None = None) -> Run:
+    """Threads, one per core if None, together read `total` bytes.
+
+    Each reads `size` bytes of its own again and again.
+    """
+    count = threads or cores()
+    arrays = [aligned((size // 8 // LANES * LANES,), np.int64) for _ in range(count)]
     results = [np.zeros(LANES, np.int64) for _ in arrays]
     for array in arrays:
         array[:] = 1

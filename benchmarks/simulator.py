@@ -77,6 +77,7 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
         "single sample": single,
         "Lava": against_lava(workload, median[OURS] / samples, single),
         "phases": phases(workload),
+        "one core reads": events / seconds_of(reading(SIZES[CACHE], events, 1), repeats),
     }
 
 
@@ -138,14 +139,24 @@ def roofline(rows: list[dict[str, Any]]) -> str:
 
 
 def profile(rows: list[dict[str, Any]]) -> str:
-    """Markdown: shares of a run on one thread."""
+    """Markdown: shares of a run on one thread, and how fast it sums against what a core reads."""
     names = list(dict.fromkeys(name for row in rows for name in row["phases"]))
-    lines = [f"| workload | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
+    names.sort(key=lambda name: "sums" not in name)
+    lines = [
+        f"| workload | {' | '.join(names)} | 10^9 events/s while summing | one core reads, GB/s |",
+        "|---|" + "--:|" * (len(names) + 2),
+    ]
     for row in rows:
         total = sum(row["phases"].values())
+        sums = sum(seconds for name, seconds in row["phases"].items() if "sums" in name)
         shares = (row["phases"].get(name) for name in names)
-        cells = ("" if share is None else f"{share / total:.0%}" for share in shares)
-        lines.append(f"| {row['workload']} | {' | '.join(cells)} |")
+        cells = (
+            row["workload"],
+            *("" if share is None else f"{share / total:.0%}" for share in shares),
+            f"{row['events'] / sums / 1e9:.1f}",
+            f"{row['one core reads'] / 1e9:.0f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
