@@ -24,7 +24,7 @@ and what delays them where branches of different length meet, is in `timing` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,6 +140,7 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
     ranges = certify(neurons, synapses, states, unit.mode, spiking=population.spiking)
     notes = (
         *resolve(population),
+        *_readout_note(population),
         _rounding_note(unit, synapses, scale, effective / (scale * STATE_UNIT) - unit.offset),
         overflow_note(population.name, ranges),
     )
@@ -194,6 +195,12 @@ def _mantissa(bias: FloatArray, node: str) -> tuple[IntArray, int]:
     )
 
 
+def _readout_note(population: Population) -> Iterator[Lowering]:
+    if population.readout == "membrane":
+        text = "the potential is computed from u and v as they are read after each step"
+        yield Lowering(population.name, "readout", "exact", text)
+
+
 def _rounding_note(
     unit: Unit, synapses: tuple[Synapses, ...], scale: float, bias_error: FloatArray
 ) -> Lowering:
@@ -210,8 +217,10 @@ def _rounding_note(
         float(np.abs(population.current_decay - (1 - unit.current_iota / DECAY_ONE)).max()),
     )
     bias = float(np.abs(bias_error).max())
-    said = f"threshold {scale:.0f} exact" if population.spiking else f"scale {scale:g}"
-    said += f"; weights off by at most {weight / scale:.2g} thresholds, the bias by {bias:.2g}"
+    said, of = f"threshold {scale:.0f} exact", "thresholds"
+    if not population.spiking:
+        said, of = f"scale {scale:g}", "units of the model"
+    said += f"; weights off by at most {weight / scale:.2g} {of}, the bias by {bias:.2g}"
     said += f", the reset by {reset / scale:.2g}" if reset else ""
     return Lowering(
         population.name,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Shape
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.engine import in_model_units
 from neurodeploy.targets.loihi.arithmetic import bias_current, update_v
 from neurodeploy.targets.loihi.arithmetic_synapses import WEIGHT_BITS, SignMode, effective_weights
@@ -110,8 +110,8 @@ def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResu
         states[population.name] = {key: v.astype(np.int64) for key, v in recorded.items()}
         if population.readout == "membrane":
             potential = _potential(population, states[population.name])
-            read = in_model_units({"potential": potential}, population)
-            values[population.name] = read["potential"]
+            read = in_model_units({POTENTIAL: potential}, population)
+            values[population.name] = read[POTENTIAL]
     return Trace(spikes, states, values)
 
 

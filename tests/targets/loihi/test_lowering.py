@@ -19,7 +19,6 @@ from neurodeploy.program import Lowering, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.targets.loihi.scale import self_weight
 from neurodeploy.targets.loihi.vendor import to_lava
 from neurodeploy.trace import Trace
 from tests.builders import (
@@ -147,16 +146,6 @@ def test_weights_use_their_eight_bits() -> None:
             dense(size * rng.normal(0, 1, (5, 20)), 0.9), spikes_for(0, 2, 20, (20,))
         )
         assert np.abs(synapses(program, "input->lif").weight).max() >= 126
-
-
-@given(st.floats(2, 254 * 64, exclude_max=False))
-def test_the_self_synapse_is_the_largest_that_fits(limit: float) -> None:
-    weight, shift = self_weight(limit)
-    assert weight % 2 == 0
-    assert weight <= 254
-    assert weight << shift <= limit
-    best = max(w << k for k in range(7) for w in range(2, 255, 2) if w << k <= limit)
-    assert weight << shift == best
 
 
 def test_thresholds_move_into_the_weights_of_their_neurons() -> None:
