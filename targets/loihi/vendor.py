@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Shape
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
+from neurodeploy.simulator.engine import in_model_units
+from neurodeploy.targets.loihi.arithmetic import bias_current, update_v
 from neurodeploy.targets.loihi.arithmetic_synapses import WEIGHT_BITS, SignMode, effective_weights
 from neurodeploy.targets.loihi.lava.checks import WEIGHT_RANGES
 from neurodeploy.targets.loihi.lava.runner import (
@@ -85,7 +89,7 @@ def to_lava(program: Program, inputs: Mapping[str, Messages], *, states: bool) -
 def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResult) -> Trace:
     """Recordings of chip steps, cut into samples in the time of the model."""
     samples, steps = next(iter(inputs.values())).shape[:2]
-    spikes, values = dict[str, Spikes](), dict[str, Messages]()
+    spikes, values = dict[str, Spikes](), dict[str, NDArray[Any]]()
     states: dict[str, dict[str, IntArray]] = {}
 
     def keep(name: str, sent: Messages) -> None:
@@ -104,7 +108,28 @@ def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResu
         }
         keep(population.name, recorded.pop("s"))
         states[population.name] = {key: v.astype(np.int64) for key, v in recorded.items()}
+        if population.readout == "membrane":
+            potential = _potential(population, states[population.name])
+            read = in_model_units({POTENTIAL: potential}, population)
+            values[population.name] = read[POTENTIAL]
     return Trace(spikes, states, values)
+
+
+def _potential(population: Neurons, states: Mapping[str, IntArray]) -> IntArray:
+    """v as it was compared with the threshold, which a spike resets before it can be read.
+
+    `arithmetic.update_v` of the recorded u and of v one step before.
+    """
+    registers = {
+        name: np.broadcast_to(population.register(name).reshape(-1), population.size).reshape(
+            population.shape
+        )
+        for name in ("dv", "v0", "bias_mant", "bias_exp")
+    }
+    bias = bias_current(registers["bias_mant"], registers["bias_exp"])
+    before = np.roll(states["v"], 1, axis=1)
+    before[:, 0] = registers["v0"]
+    return np.asarray(update_v(before, states["u"], bias, registers["dv"]))
 
 
 def _shape(shape: Shape) -> Shape:
@@ -125,7 +150,9 @@ def _population(population: Neurons, steps: int, states: bool) -> LavaPopulation
         start=population.depth,
         period=steps,
         reset=True,
-        record=("s", *model_of(population).states) if states else ("s",),
+        record=("s", *model_of(population).states)
+        if states or population.readout == "membrane"
+        else ("s",),
     )
 
 
