@@ -19,7 +19,7 @@ from neurodeploy.targets.loihi.models import MODELS, model_of
 from neurodeploy.targets.loihi.neurons import SigmaDelta, stepwise
 from neurodeploy.targets.loihi.stepwise import Restart, States, Stepwise, lanes
 
-STATES = ("u", "v", "potential")
+STATES = MODELS["lif"].states
 
 
 @dataclass(frozen=True)
