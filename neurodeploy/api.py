@@ -108,7 +108,8 @@ def compile(  # the verb's name; the builtin is not used here
         raise DesignRuleError(violations)
     golden_inputs = {name: array[:GOLDEN_SAMPLES] for name, array in spikes.items()}
     trace = simulate(program, golden_inputs, chip.machine)
-    golden = Golden(golden_inputs, {name: trace.spikes[name] for name in record})
+    sent = {population.name: trace.spikes[population.name] for population in program.populations}
+    golden = Golden(golden_inputs, sent)
     return program.complete(golden, _provenance(spikes))
 
 

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from neurodeploy import archive
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense, Pair, Shape
-from neurodeploy.network import Connection, InputPort
+from neurodeploy.network import Connection, InputPort, Readout
 from neurodeploy.trace import Messages, check_names
 
 IntArray = NDArray[np.int64]
 SynapseKind = Literal["dense", "conv2d", "one-to-one"]
 How = Literal["exact", "approximate"]
+POTENTIAL = "potential"
+"""The recorded state that is a membrane potential as it is compared with the threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,7 @@ class Neurons:
     unit: states (by name) -> chip units per model unit, per neuron or one; divides recorded states.
     model: the neurons' equations; the target says which it knows, their registers and their ports.
     graded: sends 32-bit integers, of which 0 is no message, instead of spikes.
+    readout: what an output reads of it: its spikes, or its membrane potential.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Neurons:
     unit: NDArray[np.float64]
     model: str = "lif"
     graded: bool = False
+    readout: Readout = "spikes"
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import FileError, ModelError, NeurodeployError
 from neurodeploy.linear import Conv2d, Shape
-from neurodeploy.network import InputPort
+from neurodeploy.network import InputPort, Readout
 from neurodeploy.program import (
     Golden,
     Lowering,
@@ -153,6 +153,8 @@ def _check_neurons(population: Neurons) -> None:
     name, size = population.name, population.size
     _require(type(population.depth) is int and population.depth >= 0, "its depth", name)
     _require(isinstance(population.model, str), "its model is not a text", name)
+    readout = population.readout
+    _require(readout in get_args(Readout), f"its readout is {readout!r}", name)
     unit = population.unit
     _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
     _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)

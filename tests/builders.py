@@ -64,6 +64,18 @@ def lif(
     return nir.LIF(**{**values, "metadata": entries, **changes})
 
 
+def cuba(alpha: Any, beta: Any, semantics: Semantics = ZERO) -> nir.CubaLIF:
+    """A CubaLIF node with i' = alpha i + x, v' = beta v + i', threshold 1."""
+    alpha, beta = np.asarray(alpha, float), np.asarray(beta, float)
+    one, dt = np.ones_like(alpha), semantics.dt
+    synaptic, membrane = dt / (1 - alpha), dt / (1 - beta)
+    metadata = to_metadata(semantics=semantics.to_dict(), dtype="float32")
+    return nir.CubaLIF(
+        tau_syn=synaptic, tau_mem=membrane, r=membrane / dt, v_leak=0 * one, v_reset=0 * one,
+        v_threshold=one, w_in=synaptic / dt, metadata=metadata,
+    )  # fmt: skip
+
+
 def integrator(threshold: Any, semantics: Semantics = ZERO) -> nir.IF:
     """An IF node with v' = v + x."""
     theta = np.asarray(threshold, float)

@@ -15,27 +15,14 @@ from neurodeploy.errors import ModelError, SemanticsError
 from neurodeploy.frontends.nir import load
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
-from neurodeploy.semantics import Semantics, to_metadata
+from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from tests.builders import compiled
+from tests.builders import compiled, cuba
 
-DT = 1e-4
 IMMEDIATE = Semantics(reset="zero")
 AFTER = Semantics(reset="zero", reset_timing="after-input")
 DELAYED = Semantics(reset="subtract", reset_timing="delayed")
-
-
-def cuba(alpha: Any, beta: Any, semantics: Semantics = IMMEDIATE) -> nir.CubaLIF:
-    """Dyadic decays, so that everything is exact."""
-    alpha, beta = np.asarray(alpha, float), np.asarray(beta, float)
-    one = np.ones_like(alpha)
-    synaptic, membrane = DT / (1 - alpha), DT / (1 - beta)
-    metadata = to_metadata(semantics=semantics.to_dict(), dtype="float32")
-    return nir.CubaLIF(
-        tau_syn=synaptic, tau_mem=membrane, r=membrane / DT, v_leak=0 * one, v_reset=0 * one,
-        v_threshold=one, w_in=synaptic / DT, metadata=metadata,
-    )  # fmt: skip
 
 
 def graph(nodes: dict[str, nir.NIRNode], *extra: tuple[str, str]) -> nir.NIRGraph:
@@ -235,7 +222,9 @@ def test_what_loihi_cannot_do_is_refused() -> None:
         compiled(feed_forward(DELAYED, 0.5), spikes())
     with pytest.raises(SemanticsError, match=r"after-input .*with reset_delay=False"):
         compiled(feed_forward(AFTER, 0.0), spikes())
-    with pytest.raises(SemanticsError, match=r"a delay \(1 here\), as loops need"):
+    with pytest.raises(
+        SemanticsError, match=r"lif2->lif1: the loop .* has 2 synapses.*takes 1 step"
+    ):
         compiled(two_layer_cycle(), spikes())
 
 

@@ -37,7 +37,8 @@ class Counts:
     packets: by source (population or input); one per spike and destination core.
     hops: by source; tiles crossed by these packets.
     inputs: by input; messages from the host, one per input spike.
-    outputs: by output population; messages to the host, one per output spike.
+    outputs: by output population; messages to the host, one per output spike, or one per neuron
+        and step where potentials are read.
     host_bytes: `MESSAGE_BYTES` for each message in either direction.
     core_events, core_updates, core_spikes: synaptic events, updates and spikes generated per core.
     """
@@ -84,7 +85,12 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
         packets[source] = _dot(spikes[source], route.destinations)
         hops[source] = _dot(spikes[source], route.hops)
     inputs = {port.name: spikes[port.name].sum(axis=1) for port in program.inputs}
-    outputs = {name: spikes[name].sum(axis=1) for name in program.outputs}
+    outputs = {
+        name: spikes[name].sum(axis=1)
+        if program.population(name).readout == "spikes"
+        else np.full(samples, program.population(name).size * trace.steps)
+        for name in program.outputs
+    }
     messages = sum((*inputs.values(), *outputs.values()), np.zeros(samples, np.int64))
     events: dict[str, IntArray] = {}
     core_events = np.zeros((samples, placement.cores), np.int64)

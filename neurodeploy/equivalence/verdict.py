@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
@@ -207,7 +208,7 @@ def verify(
     expected = reference.simulate(network, spikes)
     prepared = prepare(program, target.machine)
     actual = run(prepared, spikes)
-    names = [population.name for population in program.populations]
+    names = [population.name for population in network.populations]
     agreed = agreement(expected.decisions(program.output), actual.decisions(program.output))
     accuracies = [
         None if truth is None else agreement(trace.decisions(program.output), truth)
@@ -219,7 +220,7 @@ def verify(
         *([] if source is None else [_import(network, spikes, Trace(source))]),
         replace(lowering, first=first),
         _golden(program, prepared),
-        _vendor(program, target, spikes, actual, names, vendor_samples, timeout),
+        _vendor(program, target, spikes, actual, vendor_samples, timeout),
     ]
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
@@ -326,7 +327,6 @@ def _vendor(
     target: Target,
     inputs: Mapping[str, Spikes],
     actual: Trace,
-    names: list[str],
     samples: int | None,
     timeout: float,
 ) -> Stage:
@@ -340,9 +340,15 @@ def _vendor(
     except TargetError as error:
         return Stage("vendor", title, "not run", str(error))
     ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})
-    layers = compare(trace, ours, names)
+    layers = compare(trace, ours, [population.name for population in program.populations])
     total, cells = totals(layers)
     text = (
         f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
     )
+    for name in program.outputs:
+        if program.population(name).readout == "membrane":
+            differs = trace.values[name] != actual.values[name][:samples]
+            wrong = int(np.count_nonzero(differs))
+            text += f"; {wrong:,} of {differs.size:,} potentials of {name}"
+            total += wrong
     return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)

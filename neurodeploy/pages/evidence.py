@@ -13,7 +13,7 @@ from neurodeploy.program import How, Range
 
 def spikes(page: Page) -> Html:
     """Rasters of the samples shown."""
-    names = list(page.program.shapes)
+    names = [name for name in page.program.shapes if name in page.verdict.reference.spikes]
     drawn = rasters.panels(names)
     left_out = len(names) - len(drawn)
     return section(
@@ -54,7 +54,7 @@ def _sample_title(page: Page, sample: int) -> Html:
     verdict, output = page.verdict, page.program.output
     differing = sum(
         int((verdict.reference.spikes[name][sample] != verdict.trace.spikes[name][sample]).sum())
-        for name in (population.name for population in page.program.populations)
+        for name in (layer.population for layer in verdict.stage("lowering").layers)
     )
     expected = int(verdict.reference.decisions(output)[sample])
     actual = int(verdict.trace.decisions(output)[sample])

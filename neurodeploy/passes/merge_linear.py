@@ -15,6 +15,7 @@ from neurodeploy.linear import (
     LinearMap,
     Reshape,
     Scale,
+    Shape,
     Weights,
     describe,
 )
@@ -39,27 +40,26 @@ class MergeLinear:
 
     def run(self, network: Network) -> Network:
         connections = tuple(
-            replace(connection, ops=(merge(connection),)) for connection in network.connections
+            replace(connection, ops=(merge(connection, network.shapes[connection.source]),))
+            for connection in network.connections
         )
         return replace(network, connections=connections)
 
 
-def merge(connection: Connection) -> Dense | Conv2d:
-    """The single map equal to the chain `connection.ops`.
+def merge(connection: Connection, shape: Shape) -> Dense | Conv2d:
+    """The single map equal to the chain `connection.ops` from a source of `shape`.
+
+    No maps at all, as on a residual branch, are synapses of weight 1 from each neuron to its like.
 
     Raises
     ------
     ModelError
-        The chain is empty (a population connected without weights), or its matrix would have more
-        than 2^26 weights.
+        Its matrix would have more than 2^26 weights.
     """
     ops = list(connection.ops)
-    if not ops:
-        raise ModelError(
-            "connected without a synapse",
-            node=connection.name,
-            hint="Put a Linear or Conv2d layer in between.",
-        )
+    if len(shape) == 3 and all(isinstance(op, Scale) for op in ops):
+        ops.insert(0, Conv2d(np.ones((shape[0], 1, 1, 1)), shape, groups=shape[0]))
+    ops = ops or [Scale(np.ones(shape))]
     while len(ops) > 1:
         # Pulling a matrix back through what precedes it never builds a larger matrix.
         at = next((i for i in range(len(ops) - 1) if isinstance(ops[i + 1], Dense)), 0)

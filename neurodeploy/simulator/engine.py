@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.program import Neurons, Program
+from neurodeploy.program import POTENTIAL, Neurons, Program
 from neurodeploy.simulator.packed import PackedSpikes
 from neurodeploy.trace import Inputs, Trace, check_inputs, check_names
 
@@ -93,7 +93,7 @@ def run(
         words[unit.name] = np.empty((samples, steps, unit.layout.words), np.uint64)
         if unit.graded:
             messages[unit.name] = np.empty((samples, steps, unit.layout.lanes), np.int32)
-        if unit.name in record:
+        if unit.name in record or unit.name in prepared.readouts:
             shape = (samples, steps, *unit.layout.shape)
             states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
     workers = threads or _cores()
@@ -133,7 +133,10 @@ def run(
     values = {name: given[name] for name in given if name in prepared.graded}
     spikes = given | {name: (array != 0).view(np.uint8) for name, array in values.items()}
     values |= {name: layouts[name].neurons(array) for name, array in messages.items()}
-    return Trace(PackedSpikes(spikes, words, layouts), states, values)
+    for name, population in prepared.readouts.items():
+        values[name] = in_model_units(states[name], population)[POTENTIAL]
+    kept = {name: states[name] for name in states if name in record}
+    return Trace(PackedSpikes(spikes, words, layouts), kept, values)
 
 
 def _each(

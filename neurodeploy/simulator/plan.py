@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.network import runs
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.layout import Layout
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import INT32_MAX, Prepared, Sums, lanes_of, prepare
@@ -73,12 +73,14 @@ class Plan:
     groups: populations in the order in which they run; the members of a group run step by step
         together, since cycles connect them, and a group of one that has no cycle runs over many
         steps at a time.
+    readouts: output populations whose membrane potential is read, as the program has them.
     spare: buffers of runs that are over, for the next ones.
     """
 
     inputs: Mapping[str, Layout]
     graded: frozenset[str]
     groups: tuple[tuple[Unit, ...], ...]
+    readouts: Mapping[str, Neurons] = field(default_factory=dict)
     spare: list[Scratch] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -116,7 +118,8 @@ def plan(program: Program, machine: Machine) -> Plan:
     ------
     InputError
         Sums of weights that 32 bits cannot hold, synapses to a port that the neurons do not have,
-        or that would have to deliver a message before it is sent.
+        or that would have to deliver a message before it is sent, or a potential to be read of
+        neurons that have none.
     """
     inputs = {port.name: Layout(port.shape) for port in program.inputs}
     layouts = dict(inputs)
@@ -132,7 +135,15 @@ def plan(program: Program, machine: Machine) -> Plan:
         for link in unit.links
         if link.source in place
     ]
-    return Plan(inputs, program.graded, runs(units, edges))
+    readouts = {
+        p.name: p
+        for p in program.populations
+        if p.readout == "membrane" and p.name in program.outputs
+    }
+    for unit in units:
+        if unit.name in readouts and POTENTIAL not in unit.cells.recorded:
+            raise InputError("its neurons have no membrane potential to read", node=unit.name)
+    return Plan(inputs, program.graded, runs(units, edges), readouts)
 
 
 def stepwise(group: tuple[Unit, ...]) -> bool:

@@ -19,8 +19,10 @@ from neurodeploy.targets.loihi.arithmetic import (
     bias_current,
 )
 
-Mode = Literal["voltage", "current"]
+Mode = Literal["voltage", "current", "integrator"]
+"""Which register is the membrane: v, which a spike resets; u; or v without a threshold."""
 STATE_UNIT = 1 << STATE_SHIFT
+VTH_LIMIT = (1 << 17) - 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Bounds:
 
 def worst_case(
     mode: Mode,
-    self_reset: bool,
+    amount: FloatArray | None,
     memory: NDArray[np.int64],
     iota: NDArray[np.int64],
     offset: FloatArray,
@@ -68,10 +70,11 @@ def worst_case(
 
     voltage:  u in [l, h] without memory, else within the bounds of `current` without reset;  with
       these [m, M]:  v <= max(0, b + M + c),  v >= min(0, (m + c)/(1 - b)).
+    integrator:  as `voltage`, but  v <= max(0, (M + c)/(1 - b)).
     current, a = b, v = u + c:
       without reset  u in [min(s, l/(1-b)), max(s, h/(1-b))];
-      with the self-synapse of weight -1, which acts one step after u + c > 1:
-        u <= max(s, b (1-c) + h, (h-1)/(1-b)),  u >= min(s, l/(1-b), b (1-c) + l - 1).
+      with self-synapses of weight -r (`amount`), which act one step after u + c > 1:
+        u <= max(s, b (1-c) + h, (h-r)/(1-b)),  u >= min(s, l/(1-b), b (1-c) + l - r).
     Each is invariant under one step.  Rounding toward zero moves a state by less than one state
     unit per step, hence by less than `rounding_slack` in all; the caller widens by that.
     """
@@ -86,16 +89,17 @@ def worst_case(
             return np.where(x == 0, 0.0, x / leak)
 
     first = np.where(keeps < 1, start.reshape(-1), np.nan)
-    if mode == "current" and self_reset:
-        u_high = np.maximum(b * (1 - c) + high, settled(high - 1, leak))
-        u_low = np.minimum(settled(low, leak), b * (1 - c) + low - 1)
+    if amount is not None:
+        u_high = np.maximum(b * (1 - c) + high, settled(high - amount, leak))
+        u_low = np.minimum(settled(low, leak), b * (1 - c) + low - amount)
     else:
         u_high, u_low = settled(high, keeps), settled(low, keeps)
     u_high, u_low = np.fmax(u_high, first), np.fmin(u_low, first)
-    if mode == "voltage":
-        v_low, v_high = np.minimum(0, settled(u_low + c, leak)), np.maximum(0, b + u_high + c)
-    else:
+    if mode == "current":
         v_low, v_high = u_low + c, u_high + c
+    else:
+        highest = b + u_high + c if mode == "voltage" else settled(u_high + c, leak)
+        v_low, v_high = np.minimum(0, settled(u_low + c, leak)), np.maximum(0, highest)
     return Bounds(float(u_low.min()), float(u_high.max()), float(v_low.min()), float(v_high.max()))
 
 
@@ -113,6 +117,8 @@ def certify(
     synapses: Iterable[Synapses],
     states: Mapping[str, FloatArray],
     mode: Mode,
+    *,
+    spiking: bool = True,
 ) -> list[Range]:
     """Ranges of u and v of one population from its integer parameters.
 
@@ -124,14 +130,21 @@ def certify(
     synapses: all that end at the population.
     states: reference potentials `v` and input currents `x` on the calibration data.
     mode: which register is the membrane.
+    spiking: False where the threshold register is as high as it can be, and no state may pass it.
     """
     parameters = neurons.parameters
     vth = float(parameters["vth"].max())
     unit = vth * STATE_UNIT
-    arriving = list(synapses)
-    weights: list[FloatArray] = [
-        s.weight * np.float64(2.0**s.exponent / vth) for s in arriving if not s.recurrent
-    ]
+    own = np.zeros(math.prod(neurons.shape))
+    weights: list[FloatArray] = []
+    for s in synapses:
+        weight = s.weight * np.float64(2.0**s.exponent / vth)
+        if s.recurrent and s.kind == "one-to-one":
+            own += weight
+        else:
+            weights.append(weight)
+    resets = bool(np.any(own < 0)) and mode == "current"
+    weights.append(np.maximum(own, 0) if resets else own)
     bias = bias_current(parameters["bias_mant"], parameters["bias_exp"])
     memory = parameters["du"] + 1
     iota = memory if mode == "current" else parameters["dv"]
@@ -140,14 +153,14 @@ def certify(
     v_slack = u_slack if mode == "current" else rounding_slack(iota) * (1 + u_slack)
     bounds = worst_case(
         mode,
-        any(s.recurrent for s in arriving),
+        np.maximum(-own, 0) if resets else None,
         memory,
         iota,
         bias / unit,
         parameters["u0"] / unit,
         fan_in_bounds(weights, math.prod(neurons.shape)),
     ).widened(unit, u_slack, v_slack)
-    limit = STATE_LIMIT - 1
+    limit = STATE_LIMIT - 1 if spiking else VTH_LIMIT << STATE_SHIFT
     proven = bounds.reach <= limit
     if not proven:
         bounds = _seen(neurons, states, "v" if mode == "current" else "x", bias)

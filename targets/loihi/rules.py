@@ -31,15 +31,9 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
     for population in program.populations:
         found += _registers(population, chip)
         found += violations(population, program.incoming(population.name), chip)
-    order = {name: index for index, name in enumerate(program.shapes)}
     for synapses in program.synapses:
         found += _weights(synapses, chip)
-        own = synapses.recurrent and synapses.kind == "one-to-one"
-        if order[synapses.source] >= order[synapses.target] and not own:
-            fix = "Loops other than a neuron's own synapse are not supported on this chip yet."
-            source = "what neurodeploy lowers"
-            rule = f"{chip.name}.loop"
-            found.append(Violation(rule, synapses.name, 1, 0, "synapses", source, fix))
+    found += _delays(program, chip)
     for item in program.ranges:
         reach, limit = max(-item.low, item.high), item.limit_high
         if reach > limit:
@@ -67,6 +61,26 @@ def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
             yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
         if values.min() < lowest:
             yield _violation(chip, rule, node, float(-values.min()), -lowest, name, fix)
+
+
+def _delays(program: Program, chip: Chip) -> Iterator[Violation]:
+    """Delays within their bits; nothing arrives before it is sent, or around a loop at once."""
+    order = {name: index for index, name in enumerate(program.shapes)}
+    depth = {population.name: population.depth for population in program.populations}
+    longest = 2 ** chip.limit("delay_bits") - 1
+    for synapses in program.synapses:
+        name, most = synapses.name, int(synapses.delay.max())
+        if most > longest:
+            fix = "Delay less, or over several populations."
+            yield _violation(chip, "delay-bits", name, most, longest, "delay_bits", fix)
+        behind = depth[synapses.target] - depth.get(synapses.source, 0)
+        forward = order[synapses.source] < order[synapses.target]
+        if forward and behind == 0:
+            continue  # a direct connection, without a synapse
+        early = (0 if forward else 1) - (1 + int(synapses.delay.min()) - behind)
+        if early > 0:
+            fix, source = "Compile again.", "a synapse takes one step"
+            yield Violation(f"{chip.name}.time", name, early, 0, "steps too early", source, fix)
 
 
 def _weights(synapses: Synapses, chip: Chip) -> Iterator[Violation]:

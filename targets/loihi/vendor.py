@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Shape
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
+from neurodeploy.simulator.engine import in_model_units
 from neurodeploy.targets.loihi.arithmetic_synapses import WEIGHT_BITS, SignMode, effective_weights
 from neurodeploy.targets.loihi.lava.checks import WEIGHT_RANGES
 from neurodeploy.targets.loihi.lava.runner import (
@@ -85,7 +88,7 @@ def to_lava(program: Program, inputs: Mapping[str, Messages], *, states: bool) -
 def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResult) -> Trace:
     """Recordings of chip steps, cut into samples in the time of the model."""
     samples, steps = next(iter(inputs.values())).shape[:2]
-    spikes, values = dict[str, Spikes](), dict[str, Messages]()
+    spikes, values = dict[str, Spikes](), dict[str, NDArray[Any]]()
     states: dict[str, dict[str, IntArray]] = {}
 
     def keep(name: str, sent: Messages) -> None:
@@ -104,6 +107,9 @@ def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResu
         }
         keep(population.name, recorded.pop("s"))
         states[population.name] = {key: v.astype(np.int64) for key, v in recorded.items()}
+        if population.readout == "membrane":
+            read = in_model_units(states[population.name], population)
+            values[population.name] = read[POTENTIAL]
     return Trace(spikes, states, values)
 
 
@@ -125,7 +131,9 @@ def _population(population: Neurons, steps: int, states: bool) -> LavaPopulation
         start=population.depth,
         period=steps,
         reset=True,
-        record=("s", *model_of(population).states) if states else ("s",),
+        record=("s", *model_of(population).states)
+        if states or population.readout == "membrane"
+        else ("s",),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from typing import Any
 
 import nir
 import numpy as np
@@ -15,12 +16,16 @@ from neurodeploy.errors import ModelError
 from neurodeploy.linear import Conv2d, Dense, LinearMap, Reshape, Scale, pool2d
 from neurodeploy.network import Connection, Network
 from neurodeploy.passes import merge_linear, run_passes
-from neurodeploy.passes.merge_linear import merge
+from neurodeploy.passes.merge_linear import merge as merge_from
 from tests.builders import conv, convolutions, lif, network, whole
 
 
 def joined(*ops: LinearMap) -> Connection:
     return Connection("a", "b", ops)
+
+
+def merge(connection: Connection) -> Dense | Conv2d:
+    return merge_from(connection, connection.ops[0].in_shape)
 
 
 def assert_same(connection: Connection, seed: int = 0) -> Dense | Conv2d:
@@ -137,9 +142,19 @@ def test_per_channel_scales_stay_convolutions() -> None:
     assert isinstance(assert_same(joined(before, op, after)), Conv2d)
 
 
-def test_no_synapse_is_an_error() -> None:
-    with pytest.raises(ModelError, match=r"a->b.*without a synapse"):
-        merge(joined())
+@pytest.mark.parametrize(("shape", "kind"), [((3, 4, 5), Conv2d), ((6,), Dense), ((2, 3), Dense)])
+def test_no_map_is_a_synapse_of_weight_1_for_each_neuron(shape: Any, kind: type) -> None:
+    op = merge_from(joined(), shape)
+    assert isinstance(op, kind)
+    x = whole(np.random.default_rng(0), (2, *shape))
+    np.testing.assert_array_equal(op.apply(x), x)
+    assert np.count_nonzero(op.weight) == (shape[0] if kind is Conv2d else np.prod(shape))
+
+
+def test_a_scale_per_channel_is_a_convolution() -> None:
+    scale = Scale(np.broadcast_to(np.arange(3.0).reshape(3, 1, 1), (3, 4, 5)).copy())
+    assert isinstance(assert_same(joined(scale)), Conv2d)
+    assert isinstance(assert_same(joined(Scale(np.arange(60.0).reshape(3, 4, 5)))), Dense)
 
 
 def test_limits_name_the_connection_and_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from neurodeploy import api
 from neurodeploy.errors import DesignRuleError, InputError
-from neurodeploy.program import Program, Range
+from neurodeploy.program import Program, Range, Synapses
 from neurodeploy.target import get_target
 from tests.builders import small_program
 
@@ -38,6 +38,23 @@ def synapse(**changes: object) -> Harm:
         return replace(program, synapses=(replace(first, **changes), *others))
 
     return harm
+
+
+def depth(value: int) -> Harm:
+    def harm(program: Program) -> Program:
+        first, *others = program.populations
+        return replace(program, populations=(replace(first, depth=value), *others))
+
+    return harm
+
+
+def loop(program: Program) -> Program:
+    """The second population reaches the first, made one step deeper, in the step of its spike."""
+    late = synapse(delay=np.array([2]))(depth(3)(program))
+    first, second = late.populations[:2]
+    weight = np.full((first.size, second.size), 2)
+    back = Synapses("b", second.name, first.name, "dense", weight, 0, second.shape, first.shape)
+    return replace(late, synapses=(*late.synapses, back))
 
 
 def weight(value: int) -> Harm:
@@ -70,7 +87,9 @@ BROKEN: dict[str, tuple[Harm, str, float, float]] = {
     "odd weight": (weight(3), "loihi2.weight-even", 1, 0),
     "large exponent": (synapse(exponent=8), "loihi2.weight-exponent", 8, 7),
     "small exponent": (synapse(exponent=-8), "loihi2.weight-exponent", 8, 7),
-    "loop": (synapse(source="lif3"), "loihi2.loop", 1, 0),
+    "long delay": (synapse(delay=np.array([64])), "loihi2.delay-bits", 64, 63),
+    "too early": (depth(3), "loihi2.time", 2, 0),
+    "loop at once": (loop, "loihi2.time", 1, 0),
     "current range": (reach("u"), "loihi2.state-range", 2.0**24, 2.0**23),
 }
 

@@ -1,0 +1,197 @@
+"""The scale V of a population: chip units of weight per threshold, chosen so that most is kept.
+
+Every weight, threshold, bias and reset of a population is multiplied by the same V, so sums of
+several connections need no common step: each connection has the exponent that its weights need.
+V is chosen in this order:
+
+1. V = 2^j / s to the nearest whole number, where all weights are whole multiples (up to 127) of a
+   step s of their connection: a model that was trained on a grid keeps its integers, all of them;
+2. the V at which the largest weight is 254 times a power of two, lowered to a whole number and,
+   where a self-synapse resets, to one that a single weight can hold.
+
+In both V is as large as the registers allow, which gives states the most bits below the weights'
+unit: for every input, from sums of weights; where that would cost more than one bit of weight, with
+a factor two over the calibration data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from neurodeploy.errors import ModelError
+from neurodeploy.linear import FloatArray, fan_in_bounds
+from neurodeploy.program import IntArray
+from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT
+from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, worst_case
+from neurodeploy.targets.loihi.unit import Unit
+
+WEIGHT_LIMIT = 254
+WEIGHT_EXPONENT_LIMIT = 6
+BIAS_MANTISSA_LIMIT = (1 << 12) - 1
+BIAS_EXPONENT_LIMIT = 7
+CALIBRATION_MARGIN = 2.0
+HEADROOM = 0.98
+MAX_LEVELS = WEIGHT_LIMIT // 2
+TOLERANCE = 2.0**-20
+"""Relative; the products and quotients of float32 numbers are closer to what they mean."""
+
+
+def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
+    """V; a whole number where there is a threshold.
+
+    Parameters
+    ----------
+    states: reference potentials `v` and input currents `x` on the calibration data.
+
+    Raises
+    ------
+    ModelError
+        No V keeps the states in their registers and the threshold on the grid.
+    """
+    registers = _registers(unit)
+    proven = min(registers, _state_limit(_proven_reach(unit)))
+    scale = _on_the_weights_grid(unit, proven)
+    if scale is None:
+        scale = _fitting(unit, proven)
+        if scale is None or unit.largest * scale < WEIGHT_LIMIT / 2:
+            limit = max(proven, min(registers, _state_limit(_observed_reach(unit, states))))
+            scale = _on_the_weights_grid(unit, limit) or _fitting(unit, limit)
+    if scale is None:
+        raise ModelError(
+            "the threshold is below one step of the weight grid: weights are up to "
+            f"{unit.largest:g} times their threshold and states would overflow",
+            node=unit.population.name,
+            hint="Scale the weights down or the threshold up.",
+        )
+    return scale
+
+
+def quantise(values: FloatArray) -> tuple[IntArray, int]:
+    """(w, e) with values ~ w 2^e: w even and at most 254 in magnitude, e >= 0 the least.
+
+    Rounds to the nearest multiple of 2^(e+1), halves to even multiples.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    exponent = 0
+    while 2 * np.rint(largest / 2.0 ** (exponent + 1)) > WEIGHT_LIMIT:
+        exponent += 1
+    return 2 * np.rint(values / 2.0 ** (exponent + 1)).astype(np.int64), exponent
+
+
+def quantised_sum(values: FloatArray) -> list[tuple[IntArray, int]]:
+    """`values` as the sum of at most two of `quantise`: the second holds what the first leaves.
+
+    Zeros need none.
+    """
+    found: list[tuple[IntArray, int]] = []
+    for _ in range(2):
+        weight, exponent = quantise(values)
+        if not weight.any():
+            break
+        found.append((weight, exponent))
+        values = values - weight * 2.0**exponent
+    return found
+
+
+def grid_step(weight: FloatArray) -> float | None:
+    """The largest s > 0 of which every weight is a whole multiple, up to 127, if there is one.
+
+    Whole up to a relative error of 2^-20.
+    """
+    sizes = np.abs(weight[weight != 0])
+    levels = np.unique(sizes[:: max(1, sizes.size // 4096)])
+    if not levels.size or levels.size > 4 * MAX_LEVELS:
+        return None
+    levels = levels if sizes.size <= 4096 else np.unique(sizes)
+    for divisor in range(1, MAX_LEVELS + 1):
+        ratio = levels * (divisor / levels[0])
+        if np.all(np.abs(ratio - np.rint(ratio)) <= TOLERANCE * ratio):
+            most = float(np.rint(ratio[-1]))
+            return float(levels[-1]) / most if most <= MAX_LEVELS else None
+    return None
+
+
+def _on_the_weights_grid(unit: Unit, limit: float) -> float | None:
+    """The largest V <= limit that keeps whole multiples of a step as they are, if there is one.
+
+    From 254 on, rounding V moves no multiple up to 127 to another; a self-synapse needs an even V.
+    """
+    steps = [grid_step(arrival.weight) for arrival in unit.arrivals if arrival.weight.any()]
+    found = [step for step in steps if step is not None]
+    if not found or len(found) < len(steps) or limit < 2:
+        return None
+    scale = 2.0 ** math.floor(math.log2(limit * found[0])) / found[0]
+    powers = np.log2(scale * np.array(found))
+    if powers.min() < 0.5 or np.any(np.abs(powers - np.rint(powers)) > TOLERANCE):
+        return None
+    if not unit.population.spiking:
+        return scale
+    even = 1 if unit.amount is None else 2
+    rounded = even * float(np.rint(scale / even))
+    exact = abs(scale - rounded) <= TOLERANCE * rounded
+    return rounded if rounded >= 2 and (exact or WEIGHT_LIMIT <= rounded <= limit) else None
+
+
+def _fitting(unit: Unit, limit: float) -> float | None:
+    """The V <= limit at which the largest weight uses its eight bits best; None if nothing fits."""
+    if unit.largest == 0.0:
+        scale = min(limit, float(WEIGHT_LIMIT))
+    else:
+        room = limit * unit.largest / WEIGHT_LIMIT
+        exponent = min(WEIGHT_EXPONENT_LIMIT, math.floor(math.log2(room)) if room >= 1 else 0)
+        scale = min(limit, WEIGHT_LIMIT * 2.0**exponent / unit.largest)
+    if scale < 2 or not unit.population.spiking:
+        return scale if scale >= 2 else None
+    most = 0.0 if unit.amount is None else float(unit.amount.max())
+    if scale * most < 2:
+        return float(math.floor(scale))
+    weight, shift = self_weight(scale * most)
+    exact = (weight << shift) / most
+    return float(round(exact) if round(exact) <= limit else math.floor(exact))
+
+
+def self_weight(limit: float) -> tuple[int, int]:
+    """(w, k) with w even, w <= 254 and the largest w 2^k <= limit: the threshold as one synapse."""
+    shift = max(0, math.floor(math.log2(limit / WEIGHT_LIMIT)))
+    candidates = [(min(WEIGHT_LIMIT, int(limit // 2**k) // 2 * 2), k) for k in (shift, shift + 1)]
+    return max(candidates, key=lambda pair: pair[0] << pair[1])
+
+
+def _registers(unit: Unit) -> float:
+    """Largest V for which threshold, weights, reset and bias fit their registers."""
+    largest_weight = WEIGHT_LIMIT << WEIGHT_EXPONENT_LIMIT
+    offset = float(np.abs(unit.offset).max(initial=0.0))
+    limits = [_over((BIAS_MANTISSA_LIMIT << BIAS_EXPONENT_LIMIT) / STATE_UNIT, offset)]
+    limits.append(_over(largest_weight, unit.largest))
+    if unit.population.spiking:
+        limits.append(VTH_LIMIT)
+    if unit.amount is not None:
+        limits.append(_over(largest_weight, float(unit.amount.max())))
+    return min(limits)
+
+
+def _proven_reach(unit: Unit) -> float:
+    """Largest current or potential that any input can cause, in thresholds."""
+    fan_in = fan_in_bounds((a.weight for a in unit.arrivals), unit.population.size)
+    amount = None if unit.amount is None else unit.amount.reshape(-1)
+    bounds = worst_case(unit.mode, amount, unit.memory, unit.iota, unit.offset, unit.start, fan_in)
+    return max(bounds.reach, 1.0) if unit.population.spiking else bounds.reach
+
+
+def _observed_reach(unit: Unit, states: Mapping[str, FloatArray]) -> float:
+    """Largest current or potential on the calibration data, in thresholds, with a margin."""
+    least = 1.0 if unit.population.spiking else 0.0
+    seen = max(float(np.abs(states[s] / unit.threshold).max(initial=least)) for s in ("v", "x"))
+    return CALIBRATION_MARGIN * seen + float(np.abs(unit.offset).max(initial=0.0))
+
+
+def _state_limit(reach: float) -> float:
+    """Largest V for which no register leaves 24 bits, with room for rounding."""
+    return HEADROOM * _over((STATE_LIMIT - 1) / STATE_UNIT, reach)
+
+
+def _over(limit: float, largest: float) -> float:
+    return limit / largest if largest else math.inf

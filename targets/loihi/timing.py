@@ -1,0 +1,75 @@
+"""Chip steps: how far each population runs behind the input, and what waits on the way.
+
+A synapse takes one chip step and, where it has a delay d, d more.  A population at depth k runs k
+steps behind the input, so spikes that the model delays by D steps, from depth j to depth k, need
+
+    d = D + k - j - 1.
+
+Depths are the least for which no d is negative: the longest paths.  A loop must therefore be
+delayed by at least as many steps as it has synapses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from neurodeploy.errors import SemanticsError
+from neurodeploy.network import Connection, Network
+
+
+def depths(network: Network) -> dict[str, int]:
+    """Chip steps by which each input port (0) and population runs behind the input.
+
+    Loops must not be `closed_too_soon`.
+    """
+    return _relax(network, network.connections)[0]
+
+
+def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
+    """Loops that the model passes in fewer steps than they have synapses."""
+    connections = network.connections
+    while cycle := _relax(network, connections)[1]:
+        closing = [c for c in cycle if not _forward(network, c)]
+        passed = sum(c.delay for c in cycle)
+        yield SemanticsError(
+            f"the loop {' -> '.join((cycle[0].source, *(c.target for c in cycle)))} has "
+            f"{len(cycle)} synapses, each of which takes a step on Loihi 2, and takes {passed} "
+            f"step{'s' * (passed != 1)} in the model",
+            node=closing[0].name,
+            hint="Let a population connect to itself, or delay this connection (NIR's Delay).",
+        )
+        connections = tuple(c for c in connections if c not in closing)
+
+
+def _relax(
+    network: Network, connections: tuple[Connection, ...]
+) -> tuple[dict[str, int], list[Connection]]:
+    """Depths by Bellman and Ford, and a loop for which there are none."""
+    depth = {port.name: 0 for port in network.inputs}
+    depth |= {population.name: 1 for population in network.populations}
+    longest: dict[str, Connection] = {}  # the last connection of the longest path
+    for _ in depth:
+        late = ""
+        for c in connections:
+            # Forward a population is deeper: of equal depths, a connection would have no synapse.
+            deep = depth[c.source] + (1 if _forward(network, c) else 1 - c.delay)
+            if depth[c.target] < deep:
+                depth[c.target], longest[c.target], late = deep, c, c.target
+        if not late:
+            return depth, []
+    for _ in depth:
+        late = longest[late].source
+    cycle = [longest[late]]
+    while cycle[0].source != late:
+        cycle.insert(0, longest[cycle[0].source])
+    return depth, cycle
+
+
+def _forward(network: Network, connection: Connection) -> bool:
+    names = list(network.shapes)
+    return names.index(connection.source) < names.index(connection.target)
+
+
+def waiting(connection: Connection, depth: Mapping[str, int]) -> int:
+    """The delay d of a connection, beyond the chip's own step."""
+    return connection.delay + depth[connection.target] - depth[connection.source] - 1

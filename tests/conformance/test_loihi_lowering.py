@@ -1,0 +1,278 @@
+"""Lowered networks in Lava itself: trained digits, branches, loops, delays and readouts.
+
+The quantised reference is the float64 reference with the program's integers divided by their scale:
+what is left between it and the chip is the rounding of states alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from neurodeploy import api, reference
+from neurodeploy.equivalence.compare import compare, totals
+from neurodeploy.frontends.nir import load
+from neurodeploy.linear import FloatArray
+from neurodeploy.models.digits_data import Digits, encode, load_data
+from neurodeploy.network import Network
+from neurodeploy.program import Neurons, Program
+from neurodeploy.semantics import Semantics
+from neurodeploy.simulator.engine import simulate
+from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
+from neurodeploy.targets.loihi.machine import LoihiMachine
+from neurodeploy.targets.loihi.vendor import run_in_lava
+from neurodeploy.trace import Trace
+from tests.builders import (
+    DT,
+    SUBTRACT,
+    ZERO,
+    compiled,
+    conv,
+    cuba,
+    lif,
+    merged,
+    network,
+    recorded,
+    spikes_for,
+)
+
+MACHINE = LoihiMachine()
+LAVA_SAMPLES = 30
+
+
+def quantised(net: Network, program: Program) -> Network:
+    """`net` with the integers of `program`, whose neurons all reset by subtraction, in thresholds.
+
+    The bias register holds b/(1-beta), see `lowering`.
+    """
+    synapses = {s.name: s for s in program.synapses}
+    scale = {p.name: float(p.register("vth")[0]) for p in program.populations}
+
+    def each(neurons: Neurons, values: NDArray[Any]) -> NDArray[np.float64]:
+        shape = neurons.shape if values.size > 1 else (1,) * len(neurons.shape)
+        return np.asarray(np.broadcast_to(values.reshape(shape), neurons.shape), np.float64)
+
+    populations = []
+    for population in net.populations:
+        neurons = program.population(population.name)
+        lost = each(neurons, neurons.register("du") + 1) / DECAY_ONE
+        offset = bias_current(neurons.register("bias_mant"), neurons.register("bias_exp"))
+        bias = each(neurons, offset) * lost / (64 * scale[neurons.name])
+        one = np.ones(population.shape)
+        populations.append(replace(population, decay=1 - lost, threshold=one, bias=bias))
+    connections = []
+    for connection in net.connections:
+        (op,), s = connection.ops, synapses[connection.name]
+        weight = s.weight * 2.0**s.exponent / scale[connection.target]
+        connections.append(replace(connection, ops=(replace(op, weight=weight),)))
+    return replace(net, populations=tuple(populations), connections=tuple(connections))
+
+
+def differing(expected: Trace, actual: Trace, program: Program) -> tuple[int, int]:
+    """(differing cells, cells) over all populations."""
+    return totals(compare(expected, actual, [p.name for p in program.populations]))
+
+
+def assert_lava_agrees(program: Program, inputs: dict[str, Any]) -> Trace:
+    """Every spike of every population, and u and v, in Lava and in the simulator."""
+    names = [p.name for p in program.populations]
+    ours = simulate(program, inputs, MACHINE, record=names)
+    lava = run_in_lava(program, inputs, timeout=300, states=True)
+    for name in names:
+        np.testing.assert_array_equal(ours.spikes[name], lava.spikes[name], err_msg=name)
+        for state in ("u", "v"):
+            np.testing.assert_array_equal(
+                ours.states[name][state], lava.states[name][state], err_msg=f"{name}.{state}"
+            )
+    return ours
+
+
+# --- snnTorch's default neuron, trained ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data() -> Digits:
+    return load_data()
+
+
+@pytest.mark.parametrize("name", ["dense_bias", "dense_plain", "conv_bias", "conv_plain"])
+def test_digits_on_snntorchs_default_neurons(name: str, data: Digits) -> None:
+    """All test images in the simulator, which equals Lava bit by bit on the first of them."""
+    spikes, labels = encode(data.test_images), data.test_labels
+    file = Path(__file__).with_name("digits") / f"{name}.nir"
+    meant = merged(api.load(file))
+    assert {p.semantics.reset for p in meant.populations} == {"subtract"}
+    assert {p.semantics.reset_timing for p in meant.populations} == {"delayed"}
+    program = api.compile(file, target="loihi2", calibration=encode(data.train_images[:128]))
+
+    chip = simulate(program, spikes, MACHINE)
+    assert_lava_agrees(program, {program.inputs[0].name: spikes[:LAVA_SAMPLES]})
+    wrong, cells = differing(reference.simulate(quantised(meant, program), spikes), chip, program)
+    assert wrong / cells < 1e-3
+    before = (reference.simulate(meant, spikes).decisions(program.output) == labels).mean()
+    after = (chip.decisions(program.output) == labels).mean()
+    assert before > 0.9
+    assert before - after <= 0.005
+
+
+def without_headroom(program: Program, bits: int) -> Program:
+    """The same integers with `bits` fewer bits of the state below the weights' unit."""
+    (neurons,) = program.populations
+    vth = neurons.register("vth") >> bits
+    assert np.array_equal(vth << bits, neurons.register("vth"))
+    parameters = {**neurons.parameters, "vth": vth}
+    synapses = tuple(replace(s, exponent=s.exponent - bits) for s in program.synapses)
+    return replace(
+        program, populations=(replace(neurons, parameters=parameters),), synapses=synapses
+    )
+
+
+def test_headroom_takes_the_mismatch_to_zero() -> None:
+    """60 inputs, 40 neurons: the lowering leaves every bit that the ranges allow."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0.05, 0.15, (40, 60))
+    net = network((60,), fc=nir.Linear(weight), lif=lif(np.full(40, 0.9), semantics=SUBTRACT))
+    spikes = spikes_for(1, 8, 300, (60,), 0.1)
+    program = compiled(net, spikes)
+    expected = reference.simulate(quantised(net, program), spikes)
+    bits = min(s.exponent for s in program.synapses)
+    assert bits >= 2
+    wrong = [
+        differing(expected, simulate(without_headroom(program, cut), spikes, MACHINE), program)[0]
+        for cut in range(bits, -1, -1)
+    ]
+    assert wrong[0] > 0
+    assert wrong[-1] == 0
+    assert_lava_agrees(program, {"input": spikes[:1]})
+
+
+# --- branches, loops, delays, readouts -----------------------------------------------------------
+
+
+def joined(
+    shape: tuple[int, ...], nodes: dict[str, nir.NIRNode], *more: tuple[str, str]
+) -> Network:
+    """A chain of `nodes` from input to output, with `more` edges; loose nodes are named `_...`."""
+    chain = ["input", *(name for name in nodes if not name.startswith("_")), "output"]
+    last = next(n for n in reversed(nodes.values()) if hasattr(n, "r"))
+    ends = {"input": nir.Input(np.array(shape)), "output": nir.Output(np.array(last.r.shape))}
+    graph = nir.NIRGraph({**ends, **nodes}, [*pairwise(chain), *more], type_check=False)
+    return merged(load(graph))
+
+
+def weights(rng: np.random.Generator, *shape: int) -> FloatArray:
+    """On the grid of a threshold of 1, mostly excitatory."""
+    return rng.integers(-20, 40, shape) / 64
+
+
+def neurons(*shape: int, meaning: Semantics = SUBTRACT) -> nir.LIF:
+    return lif(np.full(shape, 0.75), semantics=meaning)
+
+
+def residual_dense(rng: np.random.Generator) -> Network:
+    """Two layers and none, one, or a layer of its own beside them."""
+    nodes = {
+        "a": nir.Linear(weights(rng, 8, 6)), "lif1": neurons(8),
+        "b": nir.Linear(weights(rng, 8, 8)), "lif2": neurons(8, meaning=ZERO),
+        "c": nir.Linear(weights(rng, 8, 8)), "lif3": neurons(8),
+        "_skip": nir.Linear(weights(rng, 8, 6)),
+    }  # fmt: skip
+    edges = ("lif1", "lif3"), ("input", "_skip"), ("_skip", "lif3")
+    return joined((6,), nodes, *edges)
+
+
+def residual_conv(rng: np.random.Generator) -> Network:
+    """As ResNet: the same image beside two convolutions, and the input through one of its own."""
+    nodes = {
+        "a": conv(weights(rng, 2, 1, 3, 3), padding=1), "lif1": neurons(2, 5, 6),
+        "b": conv(weights(rng, 3, 2, 3, 3), padding=1), "lif2": neurons(3, 5, 6),
+        "c": conv(weights(rng, 2, 3, 3, 3), padding=1), "lif3": neurons(2, 5, 6),
+        "_skip": conv(weights(rng, 2, 1, 1, 1)),
+    }  # fmt: skip
+    edges = ("lif1", "lif3"), ("input", "_skip"), ("_skip", "lif3")
+    return joined((1, 5, 6), nodes, *edges)
+
+
+def recurrent(rng: np.random.Generator) -> Network:
+    """All to all and one to one, with snnTorch's reset, before a layer without a loop."""
+    nodes = {
+        "a": nir.Linear(weights(rng, 8, 6)), "lif1": neurons(8),
+        "b": nir.Linear(weights(rng, 4, 8)), "lif2": neurons(4),
+        "_all": nir.Linear(weights(rng, 8, 8) / 2),
+        "_one": nir.Scale(np.array([0.5, -0.25, 0.125, -0.5])),
+    }  # fmt: skip
+    edges = ("lif1", "_all"), ("_all", "lif1"), ("lif2", "_one"), ("_one", "lif2")
+    return joined((6,), nodes, *edges)
+
+
+def recurrent_conv(rng: np.random.Generator) -> Network:
+    nodes = {
+        "a": conv(weights(rng, 2, 1, 3, 3), padding=1), "lif1": neurons(2, 4, 4),
+        "_back": conv(weights(rng, 2, 2, 3, 3) / 2, padding=1),
+    }  # fmt: skip
+    return joined((1, 4, 4), nodes, ("lif1", "_back"), ("_back", "lif1"))
+
+
+def filtered(rng: np.random.Generator) -> Network:
+    """Synaptic currents in a loop, as CubaLIF with recurrent weights."""
+    nodes = {
+        "a": nir.Affine(weights(rng, 8, 6) / 2, np.full(8, 1 / 64)),
+        "lif1": cuba(np.full(8, 0.5), np.full(8, 0.75)),
+        "_all": nir.Linear(weights(rng, 8, 8) / 4),
+    }
+    return joined((6,), nodes, ("lif1", "_all"), ("_all", "lif1"))
+
+
+def loop_of_two(rng: np.random.Generator) -> Network:
+    """Two synapses and two steps of delay."""
+    nodes = {
+        "a": nir.Linear(weights(rng, 6, 6)), "lif1": neurons(6),
+        "b": nir.Linear(weights(rng, 4, 6)), "lif2": neurons(4),
+        "_back": nir.Linear(weights(rng, 6, 4)), "_late": wait(np.full(6, 2)),
+    }  # fmt: skip
+    return joined((6,), nodes, ("lif2", "_back"), ("_back", "_late"), ("_late", "lif1"))
+
+
+def delays(rng: np.random.Generator) -> Network:
+    """One per neuron, and one for a whole image."""
+    nodes = {
+        "a": conv(weights(rng, 2, 1, 3, 3), padding=1), "late": wait(np.full((2, 4, 4), 2)),
+        "lif1": neurons(2, 4, 4),
+        "flat": nir.Flatten({"input": np.array([2, 4, 4])}, 0, -1),
+        "each": wait(rng.integers(0, 9, 32)),
+        "b": nir.Linear(weights(rng, 5, 32) / 2), "lif2": neurons(5),
+    }  # fmt: skip
+    return joined((1, 4, 4), nodes)
+
+
+def wait(steps: NDArray[Any]) -> nir.Delay:
+    return nir.Delay(steps * DT)
+
+
+NETWORKS = (
+    residual_dense, residual_conv, recurrent, recurrent_conv, filtered, loop_of_two, delays,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_branches_loops_and_delays_in_lava(make: Callable[..., Network]) -> None:
+    """Spikes, u and v are Lava's; what differs from the model is the rounding of states."""
+    net = make(np.random.default_rng(5))
+    spikes = spikes_for(2, 4, 50, net.inputs[0].shape, 0.3)
+    program = compiled(net, spikes)
+    assert all(x.how == "exact" for x in program.lowerings if x.subject == "quantisation")
+    ours = assert_lava_agrees(program, {"input": spikes})
+    expected = recorded(net, spikes)
+    for population in net.populations:
+        rate = expected.spikes[population.name].mean()
+        assert 0.02 < rate < 0.9, population.name
+    layers = compare(expected, ours, [population.name for population in net.populations])
+    assert sum(layer.mismatches for layer in layers) <= 1e-3 * sum(x.cells for x in layers)

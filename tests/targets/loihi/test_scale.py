@@ -1,0 +1,104 @@
+"""The scale of a population: integers that a model was trained on stay what they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurodeploy.semantics import Semantics
+from neurodeploy.simulator.engine import simulate
+from neurodeploy.targets.loihi.machine import LoihiMachine
+from neurodeploy.targets.loihi.scale import grid_step, quantise, quantised_sum, self_weight
+from tests.builders import SUBTRACT, ZERO, compiled, lif, network, recorded, spikes_for
+
+MACHINE = LoihiMachine()
+VALUES = st.lists(st.floats(-16000, 16000), min_size=1, max_size=8).map(np.array)
+
+
+@given(st.floats(2, 254 * 64, exclude_max=False))
+def test_the_self_synapse_is_the_largest_that_fits(limit: float) -> None:
+    weight, shift = self_weight(limit)
+    assert weight % 2 == 0
+    assert weight <= 254
+    assert weight << shift <= limit
+    best = max(w << k for k in range(7) for w in range(2, 255, 2) if w << k <= limit)
+    assert weight << shift == best
+
+
+@given(VALUES)
+def test_weights_are_the_nearest_with_the_least_exponent(values: Any) -> None:
+    weight, exponent = quantise(values)
+    assert np.all(weight % 2 == 0)
+    assert np.abs(weight).max() <= 254
+    assert np.abs(values - weight * 2.0**exponent).max() <= 2.0**exponent
+    assert exponent == 0 or 2 * np.rint(np.abs(values).max() / 2**exponent) > 254
+
+
+@given(VALUES)
+def test_two_weights_hold_fourteen_bits(values: Any) -> None:
+    found = quantised_sum(values)
+    assert len(found) <= 2
+    total = sum((w * 2.0**e for w, e in found), np.zeros(values.shape))
+    assert np.abs(values - total).max() <= 1
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(1e-4, 1e3),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_the_step_of_a_grid_is_found(seed: int, step: float, dtype: Any) -> None:
+    whole = np.random.default_rng(seed).integers(-127, 128, 30)
+    whole[:2] = 126, 127  # nothing larger divides all
+    found = grid_step((whole * step).astype(dtype).astype(float).reshape(5, 6))
+    assert found == pytest.approx(step, rel=1e-6)
+    assert grid_step(whole * step * np.linspace(1, 1.01, 30)) is None
+    assert grid_step(np.arange(1, 200) * step) is None
+    assert grid_step(np.zeros(3)) is None
+
+
+@pytest.mark.parametrize("meaning", [ZERO, SUBTRACT], ids=lambda m: m.reset)
+@pytest.mark.parametrize("theta", [37, 74, 201])
+@pytest.mark.parametrize("step", [1.0, 1 / 64, 0.0173])
+def test_a_quantised_model_keeps_its_integers(meaning: Semantics, theta: int, step: float) -> None:
+    """As from a `.net` file: whole weights and thresholds times one step."""
+    rng = np.random.default_rng(4)
+    first, second = rng.integers(-30, 60, (30, 20)), rng.integers(-30, 60, (15, 30))
+    net = network(
+        (20,),
+        a=nir.Linear(first * step),
+        lif0=lif(np.full(30, 0.75), theta * step, meaning),
+        b=nir.Linear(second * step),
+        lif1=lif(np.full(15, 0.75), theta * step, meaning),
+    )
+    spikes = spikes_for(3, 10, 100, (20,), 0.2)
+    program = compiled(net, spikes)
+    for name, whole in (("lif0", first), ("lif1", second)):
+        (arriving,) = [s for s in program.incoming(name) if not s.recurrent]
+        unit = program.population(name).register("vth")[0] / theta
+        assert np.array_equal(arriving.weight * 2.0**arriving.exponent, whole * unit)
+    if step == 0.0173:
+        return  # what is equal to a threshold depends on the order of float64 sums
+    expected, actual = recorded(net, spikes), simulate(program, spikes, MACHINE)
+    for name in ("lif0", "lif1"):
+        assert expected.spikes[name].any()
+        assert np.array_equal(expected.spikes[name], actual.spikes[name])
+
+
+@pytest.mark.parametrize("meaning", [ZERO, SUBTRACT], ids=lambda m: m.reset)
+def test_a_threshold_beside_the_grid_is_rounded_and_the_weights_are_not(meaning: Any) -> None:
+    whole = np.random.default_rng(4).integers(-30, 60, (30, 20))
+    net = network((20,), a=nir.Linear(whole), lif=lif(np.full(30, 0.75), 123.4, meaning))
+    program = compiled(net, spikes_for(3, 10, 100, (20,), 0.2))
+    (arriving,) = [s for s in program.incoming("lif") if not s.recurrent]
+    ratio = arriving.weight[whole != 0] * 2.0**arriving.exponent / whole[whole != 0]
+    assert np.all(ratio == ratio[0])
+    vth = program.population("lif").register("vth")[0]
+    assert vth / ratio[0] == pytest.approx(123.4, abs=1 / ratio[0])
+    own = [s.weight[0] * 2.0**s.exponent for s in program.synapses if s.recurrent]
+    assert sum(own) == (-vth if meaning is SUBTRACT else 0)
