@@ -204,7 +204,7 @@ def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = F
         build = _convolution if synapses.kind == "conv2d" else _one_to_one
         sums = build(weight.astype(dtype), synapses, source, target)
     if graded:
-        high = max(-low, high, 1) * -INT32_MIN
+        high = max(high - low, 1) * -INT32_MIN
         low = -high
     return Prepared(sums, halvings, low, high)
 
