@@ -1,7 +1,7 @@
 """Lowered networks in Lava itself: trained digits, branches, loops, delays and readouts.
 
-The quantised reference is the float64 reference with the program's integers divided by their scale:
-what is left between it and the chip is the rounding of states alone.
+The quantised reference is the float64 reference with the program's integers: what is left between
+it and the chip is the rounding of states alone.
 """
 
 from __future__ import annotations
@@ -45,18 +45,19 @@ from tests.builders import (
     recorded,
     spikes_for,
 )
+from tests.pages_of_docs import check, row
 
 MACHINE = LoihiMachine()
 LAVA_SAMPLES = 30
 
 
 def quantised(net: Network, program: Program) -> Network:
-    """`net` with the integers of `program`, whose neurons all reset by subtraction, in thresholds.
+    """`net` with the integers of `program`, whose neurons all reset by subtraction.
 
-    The bias register holds b/(1-beta), see `lowering`.
+    In the unit of the chip's weights, so that sums are exact.  The bias register holds b/(1-beta)
+    in 1/64 of it, see `lowering`.
     """
     synapses = {s.name: s for s in program.synapses}
-    scale = {p.name: float(p.register("vth")[0]) for p in program.populations}
 
     def each(neurons: Neurons, values: NDArray[Any]) -> NDArray[np.float64]:
         shape = neurons.shape if values.size > 1 else (1,) * len(neurons.shape)
@@ -67,13 +68,18 @@ def quantised(net: Network, program: Program) -> Network:
         neurons = program.population(population.name)
         lost = each(neurons, neurons.register("du") + 1) / DECAY_ONE
         offset = bias_current(neurons.register("bias_mant"), neurons.register("bias_exp"))
-        bias = each(neurons, offset) * lost / (64 * scale[neurons.name])
-        one = np.ones(population.shape)
-        populations.append(replace(population, decay=1 - lost, threshold=one, bias=bias))
+        populations.append(
+            replace(
+                population,
+                decay=1 - lost,
+                threshold=each(neurons, neurons.register("vth")),
+                bias=each(neurons, offset) * lost / 64,
+            )
+        )
     connections = []
     for connection in net.connections:
         (op,), s = connection.ops, synapses[connection.name]
-        weight = s.weight * 2.0**s.exponent / scale[connection.target]
+        weight = s.weight * 2.0**s.exponent
         connections.append(replace(connection, ops=(replace(op, weight=weight),)))
     return replace(net, populations=tuple(populations), connections=tuple(connections))
 
@@ -145,23 +151,36 @@ def file(name: str) -> Path:
     return Path(__file__).with_name("digits") / f"{name}.nir"
 
 
-@pytest.mark.parametrize("name", DIGITS)
-def test_digits_on_snntorchs_default_neurons(
-    name: str, digits: dict[str, Program], data: Digits
-) -> None:
-    spikes, program = encode(data.test_images), digits[name]
-    meant = merged(api.load(file(name)))
-    assert {p.semantics.reset for p in meant.populations} == {"subtract"}
-    assert {p.semantics.reset_timing for p in meant.populations} == {"delayed"}
-    chip = simulate(program, spikes, MACHINE)
-    wrong, cells = differing(reference.simulate(quantised(meant, program), spikes), chip, program)
-    assert wrong / cells < 1e-3
-    before = (
-        reference.simulate(meant, spikes).decisions(program.output) == data.test_labels
-    ).mean()
-    after = (chip.decisions(program.output) == data.test_labels).mean()
-    assert before > 0.9
-    assert before - after <= 0.005
+def test_digits_on_snntorchs_default_neurons(digits: dict[str, Program], data: Digits) -> None:
+    spikes, labels = encode(data.test_images), data.test_labels
+    heads = (
+        "network", "biases", "cells", "differ from the quantised model", "differ from the model",
+        "correct: model", "quantised", "chip",
+    )  # fmt: skip
+    table = [row(*heads), row(*["---"] * len(heads))]
+    for name, program in digits.items():
+        meant = merged(api.load(file(name)))
+        assert {p.semantics.reset for p in meant.populations} == {"subtract"}
+        assert {p.semantics.reset_timing for p in meant.populations} == {"delayed"}
+        traces = (
+            reference.simulate(meant, spikes),
+            reference.simulate(quantised(meant, program), spikes),
+            simulate(program, spikes, MACHINE),
+        )
+        model, rounded, chip = traces
+        correct = [int((t.decisions(program.output) == labels).sum()) for t in traces]
+        wrong, cells = differing(rounded, chip, program)
+        assert wrong / cells < 1e-3
+        assert correct[0] > 0.9 * len(labels)
+        assert correct[0] - correct[2] <= 0.005 * len(labels)
+        kind, biases = name.split("_")
+        share = differing(model, chip, program)[0] / cells
+        said = (
+            kind, "yes" if biases == "bias" else "no", f"{cells:,}",
+            f"{wrong} ({wrong / cells:.4%})", f"{share:.2%}", *correct,
+        )  # fmt: skip
+        table.append(row(*said))
+    check("loihi2.md", "digits", "\n".join(table))
 
 
 def test_digits_in_lava(digits: dict[str, Program], data: Digits) -> None:
@@ -204,6 +223,12 @@ def test_headroom_takes_the_mismatch_to_zero() -> None:
     ]
     assert wrong[0] > 0
     assert wrong[-1] == 0
+    table = [
+        row("bits below the weights' unit, besides the chip's 6", *range(bits + 1)),
+        row(*["---"] * (bits + 2)),
+        row("differing cells", *wrong),
+    ]
+    check("loihi2.md", "headroom", "\n".join(table))
 
 
 # --- branches, loops, delays, readouts -----------------------------------------------------------
