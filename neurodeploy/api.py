@@ -100,7 +100,9 @@ def compile(  # the verb's name; the builtin is not used here
     chip = get_target(target)
     network = source if isinstance(source, Network) else load(source, semantics)
     network = run_passes(network, PASSES)
-    spikes = check_inputs(calibration, {port.name: port.shape for port in network.inputs})
+    shapes = {port.name: port.shape for port in network.inputs}
+    graded = {port.name for port in network.inputs if port.graded}
+    spikes = check_inputs(calibration, shapes, graded)
     record = tuple(population.name for population in network.populations)
     program = chip.lower(network, reference.simulate(network, spikes, record=record))
     violations = chip.check(program)
@@ -108,7 +110,7 @@ def compile(  # the verb's name; the builtin is not used here
         raise DesignRuleError(violations)
     golden_inputs = {name: array[:GOLDEN_SAMPLES] for name, array in spikes.items()}
     trace = simulate(program, golden_inputs, chip.machine)
-    sent = {population.name: trace.spikes[population.name] for population in program.populations}
+    sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
     return program.complete(golden, _provenance(spikes))
 

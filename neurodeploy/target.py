@@ -78,7 +78,10 @@ class Machine(Protocol):
         """What a population receives for an exact sum of weights."""
 
     def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
-        """k >= 0 with `activation(total) == total * 2^k` for every total in low..high, if any."""
+        """k with `activation(total) == total * 2^k` for every total in low..high, if any.
+
+        A negative k is possible where 2^-k divides every weight, and so every total.
+        """
 
     def cells(
         self, population: Neurons, own: NDArray[np.int64], bounds: tuple[int, int] | None

@@ -62,10 +62,23 @@ class Trace:
             return self.spikes.counts(name)
         return count_spikes(self.spikes[name])
 
+    @classmethod
+    def of_sent(cls, sent: Mapping[str, Messages]) -> Trace:
+        """The trace of what inputs and populations send: the inverse of `sent`."""
+        values = {name: array for name, array in sent.items() if array.dtype == np.int32}
+        spikes = {name: (array != 0).view(np.uint8) for name, array in values.items()}
+        return cls({**sent, **spikes}, values=values)
+
+    def sent(self, name: str) -> Messages:
+        """What `name` sends, (samples, steps, *shape): int32 where it is graded, else spikes."""
+        values = self.values.get(name)
+        return self.spikes[name] if values is None or values.dtype != np.int32 else values
+
     def decisions(self, output: str) -> NDArray[np.int64]:
         """Class per sample: the output neuron with most spikes, the first of equals.
 
-        Where the output is read as membrane potential, the one with the highest mean potential.
+        Where the output sends graded messages or is read as membrane potential, the one with the
+        highest mean of these.
         """
         read = self.values.get(output)
         counts = self.counts(output) if read is None else read.sum(axis=1)

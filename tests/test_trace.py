@@ -114,6 +114,18 @@ def test_the_first_of_equal_counts_decides() -> None:
     assert Trace({"out": spikes}).decisions("out").tolist() == [0, 2, 1]
 
 
+def test_what_is_sent_are_messages_where_there_are_any() -> None:
+    messages = np.array([[[0, -(2**31)], [3, 0]]], np.int32)
+    trace = Trace.of_sent({"a": messages, "b": (messages != 0).astype(np.uint8)})
+    assert trace.spikes["a"].dtype == np.uint8
+    assert trace.spikes["a"].tolist() == trace.sent("b").tolist() == [[[0, 1], [1, 0]]]
+    assert trace.sent("a") is messages
+    assert trace.decisions("a").tolist() == [0]
+    assert trace.counts("a").tolist() == [[1, 1]]
+    potential = Trace({"a": trace.spikes["a"]}, values={"a": messages / 2})
+    assert potential.sent("a").dtype == np.uint8
+
+
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=4))
 def test_joining_traces_undoes_splitting(sizes: list[int]) -> None:
     spikes = spikes_for(0, sum(sizes), 5, (3,))

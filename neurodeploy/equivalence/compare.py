@@ -28,7 +28,7 @@ class Layer:
 
     Attributes
     ----------
-    cells, mismatches: how many cells there are, and in how many the spikes differ.
+    cells, mismatches: how many cells there are, and in how many the spikes (messages) differ.
     expected_spikes, spikes: in the first trace and in the second.
     samples: samples in which any cell differs.
     first: the first differing cell: earliest step, then sample, then neuron.
@@ -53,7 +53,9 @@ class Layer:
 
 
 def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple[Layer, ...]:
-    """Compare the spikes of `populations`, every sample, step and neuron.
+    """Compare what `populations` send, every sample, step and neuron.
+
+    That is their spikes, and their messages where both traces have graded ones.
 
     Raises
     ------
@@ -83,7 +85,8 @@ def _layer(expected: Trace, actual: Trace, name: str) -> Layer:
     a, b = expected.spikes[name], actual.spikes[name]
     if a.shape != b.shape:
         raise InputError(f"traces of shape {a.shape} and {b.shape} cannot be compared", node=name)
-    differs = a != b
+    sent = expected.sent(name), actual.sent(name)
+    differs = sent[0] != sent[1] if sent[0].dtype == sent[1].dtype else a != b
     return Layer(
         population=name,
         cells=a.size,

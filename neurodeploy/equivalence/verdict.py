@@ -202,7 +202,7 @@ def verify(
     """
     if vendor_samples is not None and vendor_samples < 1:
         raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
-    spikes = check_inputs(inputs, program.input_shapes)
+    spikes = check_inputs(inputs, program.input_shapes, program.graded)
     samples = len(next(iter(spikes.values())))
     truth = check_labels(labels, samples)
     expected = reference.simulate(network, spikes)
@@ -313,7 +313,7 @@ def _golden(program: Program, prepared: Plan) -> Stage:
     if program.golden is None or set(program.golden.spikes) != set(names):
         text = "the program has no golden traces of all its populations"
         return Stage("golden", title, "not run", text)
-    expected = Trace({**program.golden.inputs, **program.golden.spikes})
+    expected = Trace.of_sent({**program.golden.inputs, **program.golden.spikes})
     actual = run(prepared, program.golden.inputs)
     layers = compare(expected, actual, names)
     total, _ = totals(layers)
@@ -339,7 +339,7 @@ def _vendor(
         trace = target.run_vendor(program, some, timeout=timeout)
     except TargetError as error:
         return Stage("vendor", title, "not run", str(error))
-    ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})
+    ours = Trace.of_sent({name: actual.sent(name)[:samples] for name in actual.spikes})
     layers = compare(trace, ours, [population.name for population in program.populations])
     total, cells = totals(layers)
     text = (

@@ -222,10 +222,7 @@ def _unit(
         prepare(s, layouts[s.source], layout, graded)
         for (s, _), graded in zip(others, sent, strict=True)
     ]
-    shifts = [
-        None if graded else machine.shift(s, p.low, p.high)
-        for (s, _), graded, p in zip(others, sent, prepared, strict=True)
-    ]
+    shifts = [machine.shift(s, p.low, p.high) for (s, _), p in zip(others, prepared, strict=True)]
     bounds = _bounds(prepared, shifts)
     feedback = np.zeros(population.size, np.int64)
     for synapses in own:
@@ -252,7 +249,7 @@ def _unit(
             delay=least + s.delay.item(),
             graded=graded,
             sums=p.sums,
-            shift=p.halvings + (k or 0) * narrow,
+            shift=max(0, p.halvings + (k or 0) * narrow),  # negative only where all weights are 0
             activation=None if narrow else functools.partial(machine.activation, synapses=s),
         )
         for (s, least), graded, p, k in zip(others, sent, prepared, shifts, strict=True)
@@ -262,9 +259,9 @@ def _unit(
 
 def _bounds(prepared: list[Prepared], shifts: list[int | None]) -> tuple[int, int] | None:
     """Bounds of the summed currents, if 32 bits hold them."""
-    low = high = 0
+    low = high = 0.0
     for sums, shift in zip(prepared, shifts, strict=True):
         if shift is None:
             return None
-        low, high = low + (sums.low << shift), high + (sums.high << shift)
-    return (low, high) if max(-low, high) <= INT32_MAX else None
+        low, high = low + sums.low * 2.0**shift, high + sums.high * 2.0**shift
+    return (int(low), int(high)) if max(-low, high) <= INT32_MAX else None

@@ -25,7 +25,7 @@ from neurodeploy.simulator.scratch import Scratch
 
 INT8_MAX = (1 << 7) - 1
 INT16_MAX = (1 << 15) - 1
-INT32_MAX = (1 << 31) - 1
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Patches:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Synapses ready to run: total = (what `sums` adds) 2^halvings, in low..high for any spikes."""
+    """Synapses ready to run: total = (what `sums` adds) 2^halvings, in low..high for any input."""
 
     sums: Sums
     halvings: int
@@ -203,6 +203,9 @@ def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = F
         dtype = np.int64 if graded else np.int16 if small else np.int32
         build = _convolution if synapses.kind == "conv2d" else _one_to_one
         sums = build(weight.astype(dtype), synapses, source, target)
+    if graded:
+        high = max(high - low, 1) * -INT32_MIN
+        low = -high
     return Prepared(sums, halvings, low, high)
 
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from neurodeploy.errors import FileError
+from neurodeploy.errors import FileError, InputError
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
-from neurodeploy.targets.cpu.machine import NEURON, Rules, neuron_registers, rules
+from neurodeploy.targets.cpu.machine import NEURON, Rules, check_synapses, neuron_registers, rules
 
 HOST_MACRO = "NEURODEPLOY_HOST"
 RESET_BYTE, STEP_BYTE = b"r", b"s"
@@ -55,6 +55,10 @@ def to_c(program: Program) -> str:
 
 class _File:
     def __init__(self, program: Program) -> None:
+        for name in sorted(program.graded):
+            raise InputError("sends integers, which the file has no place for", node=name)
+        for synapses in program.synapses:
+            check_synapses(synapses)
         self.program = program
         self.names = {
             name: f"{'in' if index < len(program.inputs) else 'p'}{index}_{_clean(name)}"

@@ -49,6 +49,11 @@ class Rules(NamedTuple):
 
 def rules(population: Neurons) -> Rules:
     """The rules of a population; raises `InputError` where one is missing or impossible."""
+    if population.model != "lif" or population.graded or population.depth != 1:
+        raise InputError(
+            f"neurons {population.model!r} at depth {population.depth} are none of this machine's",
+            node=population.name,
+        )
     found = {}
     for name, (least, most) in RULES.items():
         values = population.register(name)
@@ -89,6 +94,15 @@ def neuron_registers(population: Neurons) -> tuple[IntArray, ...]:
     return tuple(found)
 
 
+def check_synapses(synapses: Synapses) -> None:
+    """Raises `InputError` for delays, graded messages, and an exponent that is not in 0..31."""
+    exponent = synapses.exponent
+    if not 0 <= exponent < 32:
+        raise InputError(f"its exponent is {exponent}, expected 0..31", node=synapses.name)
+    if synapses.delay.any() or synapses.graded:
+        raise InputError("synapses have neither delays nor graded messages", node=synapses.name)
+
+
 @dataclass(frozen=True)
 class FixedPointMachine:
     """The `Machine` of all fixed-point formats.
@@ -107,11 +121,10 @@ class FixedPointMachine:
         Raises
         ------
         InputError
-            The exponent is negative, or 32 and more.
+            See `check_synapses`.
         """
+        check_synapses(synapses)
         exponent = synapses.exponent
-        if not 0 <= exponent < 32:
-            raise InputError(f"its exponent is {exponent}, expected 0..31", node=synapses.name)
         return exponent if max(-low, high) << exponent <= INT32_MAX else None
 
     def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:

@@ -44,10 +44,14 @@ class LoihiMachine:
         return np.asarray(arithmetic.dense_activation(total, synapses.exponent))
 
     def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
-        """The exponent, if it is not negative and no activation can wrap."""
+        """The exponent, if no activation can wrap and a negative one rounds nothing."""
+        exponent, reach = synapses.exponent, max(-low, high)
+        if exponent < 0:
+            dense = synapses.kind != "conv2d" and reach <= INT32_MAX
+            rounds = np.any(synapses.weight & ((1 << -exponent) - 1))
+            return exponent if dense and not rounds else None
         most = STATE_LIMIT - 1 if synapses.kind == "conv2d" else INT32_MAX
-        exponent = synapses.exponent
-        return exponent if exponent >= 0 and max(-low, high) << exponent <= most else None
+        return exponent if reach << exponent <= most else None
 
     def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
         """The neurons of one of `MODELS`; CUBA LIF in 32 bits where that gives the same.

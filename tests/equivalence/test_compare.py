@@ -35,6 +35,15 @@ def two_traces(
     return Trace(spikes), Trace(other), cells
 
 
+def test_messages_are_compared_where_both_traces_have_them() -> None:
+    a, b = (np.array([[[1, 2], [0, last]]], np.int32) for last in (3, 4))
+    graded, other = Trace.of_sent({"x": a}), Trace.of_sent({"x": b})
+    (layer,) = compare(graded, other, ["x"])
+    assert (layer.mismatches, layer.first) == (1, Cell("x", 0, 1, (1,)))
+    (layer,) = compare(Trace(graded.spikes), other, ["x"])
+    assert (layer.mismatches, layer.spikes, layer.expected_spikes) == (0, 3, 3)
+
+
 @given(st.lists(CELL, max_size=12))
 def test_counts_and_first_differences(flips: list[tuple[str, int, int, int]]) -> None:
     expected, actual, cells = two_traces(flips)

@@ -304,6 +304,90 @@ def test_the_random_programs_spike_and_have_cycles() -> None:
     assert {link.port for link in links} == {"current", "second", "bias"}
 
 
+def chain(*links: tuple[str, str, int], depths: dict[str, int]) -> Program:
+    """One neuron each that sends what arrives, joined one to one with a delay."""
+    synapses = tuple(
+        Synapses(f"{a}->{b}", a, b, "one-to-one", np.ones(1, np.int64), 0, (1,), (1,),
+                 delay=np.array([delay]), graded=True)
+        for a, b, delay in links
+    )  # fmt: skip
+    registers = {"vth": np.zeros(1, np.int64), "v0": np.zeros(1, np.int64)}
+    cells = tuple(
+        Neurons(name, (1,), depth, registers, np.ones(1), "leaky-sum", True)
+        for name, depth in depths.items()
+    )
+    return Program("loihi2", (InputPort("in", (1,), True),), cells, synapses, ("a",), {})
+
+
+@pytest.mark.parametrize(
+    ("depths", "delay", "arrives"),
+    [
+        ({"a": 1, "b": 2}, 0, 0),
+        ({"a": 1, "b": 2}, 3, 3),
+        ({"a": 1, "b": 3}, 1, 0),
+        ({"a": 1, "b": 1}, 0, 0),
+        ({"a": 0, "b": 0}, 2, 2),
+        ({"a": 3, "b": 1}, 0, 3),
+        ({"a": 1, "b": 2}, 60, 60),
+    ],
+)
+def test_a_message_arrives_when_it_does_on_the_chip(
+    depths: dict[str, int], delay: int, arrives: int
+) -> None:
+    first = max(0, depths["a"] - 1)
+    program = chain(("in", "a", first), ("a", "b", delay), depths=depths)
+    inputs = np.zeros((2, 62, 1))
+    inputs[0, 0] = 2**20
+    trace = simulate(program, inputs, MACHINE)
+    assert not trace.spikes["b"][0, :arrives].any()
+    assert trace.values["b"][0, arrives, 0] == 2**20
+    assert not trace.spikes["b"][1].any()
+
+
+@pytest.mark.parametrize(
+    ("links", "depths", "early"),
+    [
+        ([("in", "a", 0), ("a", "b", 0)], {"a": 1, "b": 3}, 1),
+        ([("in", "b", 1), ("in", "a", 0)], {"a": 1, "b": 4}, 2),
+        ([("in", "a", 0), ("a", "b", 0), ("b", "a", 0)], {"a": 3, "b": 2}, 1),
+    ],
+)
+def test_no_message_arrives_before_it_is_sent(
+    links: list[tuple[str, str, int]], depths: dict[str, int], early: int
+) -> None:
+    links = [(a, b, delay + (b == "a" and a == "in") * (depths["a"] - 1)) for a, b, delay in links]
+    with pytest.raises(InputError, match=f"arrive {early} steps before they are sent"):
+        plan(chain(*links, depths=depths), MACHINE)
+
+
+def test_a_port_that_the_neurons_lack_is_refused() -> None:
+    program = chain(("in", "a", 0), depths={"a": 1})
+    (synapses,) = program.synapses
+    broken = replace(program, synapses=(replace(synapses, port="bias"),))
+    with pytest.raises(InputError, match=r"in->a: a has no port 'bias'.*current, second"):
+        plan(broken, MACHINE)
+
+
+def test_lif_neurons_send_no_integers() -> None:
+    _, program, _ = small_program()
+    first, *rest = program.populations
+    broken = replace(program, populations=(replace(first, graded=True), *rest))
+    with pytest.raises(InputError, match="'lif' send spikes"):
+        plan(broken, MACHINE)
+
+
+def test_only_sources_with_synapses_are_looked_at() -> None:
+    """A delay that few sources have costs what these cost."""
+    weight, delay = np.ones((3, 200), np.int64), np.zeros((3, 200), np.int64)
+    weight[:, 7], delay[:, 150] = 0, 4
+    synapses = Synapses("in->a", "in", "a", "dense", weight, 0, (200,), (3,), delay=delay)
+    cells = neurons(np.random.default_rng(0), "a", (3,))
+    program = Program("loihi2", (InputPort("in", (200,)),), (cells,), (synapses,), ("a",), {})
+    (unit,) = plan(program, MACHINE).units
+    found = {link.delay: np.unpackbits(link.reached.view(np.uint8)).sum() for link in unit.links}
+    assert found == {0: 198, 4: 1}
+
+
 def test_a_group_is_the_shortest_run_that_no_cycle_leaves() -> None:
     def population(name: str) -> Neurons:
         return neurons(np.random.default_rng(0), name, (3,))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.kernels import AHEAD, list_events
+from neurodeploy.simulator.kernels import AHEAD, list_events, list_values
 from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import (
@@ -42,20 +42,30 @@ def convolution(op: Conv2d, factor: int = 1) -> Synapses:
 
 
 def weight_sums(
-    spikes: Spikes, synapses: Synapses, source: Layout | None = None, target: Layout | None = None
+    sent: IntArray | Spikes,
+    synapses: Synapses,
+    source: Layout | None = None,
+    target: Layout | None = None,
 ) -> IntArray:
-    """Sums (samples, steps, n) of the weights that spikes (samples, steps, *in_shape) reach."""
+    """Sums (samples, steps, n) of the weights that spikes (samples, steps, *in_shape) reach.
+
+    Messages, int32, multiply them.
+    """
+    graded = sent.dtype == np.int32
     source = source or Layout(synapses.in_shape)
     target = target or lanes_of(synapses.out_shape, synapses.kind == "conv2d")
-    prepared = prepare(synapses, source, target)
-    samples, steps = spikes.shape[:2]
-    flags = np.zeros((samples, steps, source.lanes), np.uint8)
-    flags[..., source.index] = spikes.reshape(samples, steps, -1)
-    words = np.packbits(flags, axis=-1, bitorder="little").view(np.uint64)
-    rows = samples * steps
-    events = Events(np.zeros(rows * source.used + AHEAD, np.uint32), np.zeros(rows + 1, np.uint64))
+    prepared = prepare(synapses, source, target, graded)
+    samples, steps = sent.shape[:2]
+    lanes = np.zeros((samples, steps, source.lanes), sent.dtype)
+    lanes[..., source.index] = sent.reshape(samples, steps, -1)
+    words = np.packbits(lanes != 0, axis=-1, bitorder="little").view(np.uint64)
+    rows, size = samples * steps, samples * steps * source.used + AHEAD
+    values = np.zeros(size, np.int32) if graded else None
+    events = Events(np.zeros(size, np.uint32), np.zeros(rows + 1, np.uint64), values)
     list_events(words, source.valid, 0, steps, events.lanes, events.first)
-    current = np.full((target.tiles, rows, TILE), 99, np.int32)
+    if graded:
+        list_values(lanes, 0, steps, events.lanes, events.first, events.values)
+    current = np.full((target.tiles, rows, TILE), 99, np.int64 if graded else np.int32)
     for part in (Part(0, 3), Part(1, 3), Part(2, 3)):
         prepared.sums.add(events, prepared.halvings, True, part, current, Scratch())
     once = current.copy()
@@ -188,6 +198,52 @@ def test_fields_have_16_bits_where_no_sum_leaves_them(offset: int) -> None:
     for chosen in range(16):
         spikes = np.array([chosen >> i & 1 for i in range(4)], np.uint8).reshape(1, 1, 4, 1, 1)
         assert weight_sums(spikes, synapses).item() == weight @ spikes.reshape(-1)
+
+
+def messages_for(seed: int, shape: tuple[int, ...]) -> IntArray:
+    """Integers of 32 bits of all sizes, with both ends: int32 (2, 3, *shape)."""
+    rng = np.random.default_rng(seed)
+    size = rng.integers(0, 32, (2, 3, *shape))
+    values = rng.integers(-(2**31), 2**31, size.shape) >> size
+    ends = rng.choice([-(2**31), 2**31 - 1], values.shape)
+    return np.where(rng.random(values.shape) < 0.1, ends, values).astype(np.int32)
+
+
+@settings(max_examples=100)
+@given(convolutions(), st.integers(0, 2**32 - 1), st.integers(0, 2), st.sampled_from([1, 6, 2**14]))
+def test_convolutions_of_messages(op: Conv2d, seed: int, pixel: int, factor: int) -> None:
+    sent = messages_for(seed, op.in_shape)
+    found = weight_sums(sent, convolution(op, factor), image(op, pixel))
+    assert np.array_equal(found, op.apply(sent.astype(float)).reshape(2, 3, -1) * factor)
+
+
+@settings(max_examples=100)
+@given(shapes, shapes, st.integers(0, 2**32 - 1), st.sampled_from([1, 127, 254, 2**15, 2**22]))
+def test_dense_maps_of_messages(source: list[int], target: list[int], seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-size, size + 1, (int(np.prod(target)), int(np.prod(source))))
+    sent = messages_for(seed, tuple(source))
+    found = weight_sums(sent, dense(weight, tuple(source), tuple(target)))
+    assert np.array_equal(found, sent.reshape(2, 3, -1).astype(np.int64) @ weight.T)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([300, 2**25]))
+def test_one_to_one_synapses_of_messages(seed: int, target: bool, size: int) -> None:
+    shape = (2, 3, 9)
+    weight = np.random.default_rng(seed).integers(-size, size, 54)
+    synapses = Synapses("a->b", "a", "b", "one-to-one", weight, 0, shape, shape)
+    sent = messages_for(seed, shape)
+    found = weight_sums(sent, synapses, Layout(shape, 2), Layout(shape, 8 * target))
+    assert np.array_equal(found, sent.reshape(2, 3, -1).astype(np.int64) * weight)
+
+
+def test_the_largest_sum_of_messages_fits_64_bits() -> None:
+    sent = np.full((1, 1, 2), -(2**31), np.int32)
+    for weight in ([2**31 - 1, 0], [2**30, 2**30 - 1], [-(2**30), 1 - 2**30]):
+        (((total,),),) = weight_sums(sent, dense([weight], (2,), (1,)))
+        assert total == sum(weight) * -(2**31)
+    silent = prepare(dense([[0]], (1,), (1,)), Layout((1,)), Layout((1,)), True)
+    assert silent.high > 2**31 - 1
 
 
 def test_sums_at_the_edge_of_32_bits() -> None:

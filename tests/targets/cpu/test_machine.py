@@ -17,6 +17,7 @@ from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.simulator.plan import plan
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
+from neurodeploy.targets.cpu.export import to_c
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import RULES, STATES, FixedPointMachine
 from neurodeploy.targets.cpu.vendor import run_in_c
@@ -194,6 +195,32 @@ def test_impossible_registers_are_refused(
     broken = replace(program, populations=(replace(first, parameters=parameters), *rest))
     with pytest.raises(InputError, match=message):
         simulate(broken, spikes_for(0, 1, 1, program.inputs[0].shape), MACHINE)
+
+
+def test_what_other_machines_have_is_refused(program: Program) -> None:
+    """By the simulator, and by the export, which would leave it out."""
+    (port,), (first, *rest), (synapses, *others) = (
+        program.inputs, program.populations, program.synapses,
+    )  # fmt: skip
+    spikes = spikes_for(0, 1, 2, port.shape)
+    for changed in (
+        replace(program, populations=(replace(first, model="sigma"), *rest)),
+        replace(program, populations=(replace(first, graded=True), *rest)),
+        replace(program, populations=(replace(first, depth=2), *rest)),
+        replace(program, synapses=(replace(synapses, delay=np.array([1])), *others)),
+        replace(program, synapses=(replace(synapses, graded=True), *others)),
+    ):
+        words = "none of this machine's|neither delays nor graded|sends integers|before they are"
+        with pytest.raises(InputError, match=words):
+            simulate(changed, spikes, MACHINE)
+        with pytest.raises(InputError, match=words):
+            to_c(changed)
+    elsewhere = replace(program, synapses=(replace(synapses, port="bias"), *others))
+    with pytest.raises(InputError, match=r"has no port 'bias'.*have: current"):
+        simulate(elsewhere, spikes, MACHINE)
+    integers = replace(program, inputs=(replace(port, graded=True),))
+    with pytest.raises(InputError, match="sends integers"):
+        to_c(integers)
 
 
 def test_impossible_exponents_are_refused(program: Program) -> None:

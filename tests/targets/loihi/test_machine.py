@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.targets.loihi.machine import STATES, LoihiMachine
@@ -25,7 +26,12 @@ each_machine = pytest.mark.parametrize("name", MACHINES)
 
 
 def run(
-    name: str, current: IntArray, neurons: Neurons, own: Any = 0, record: bool = True
+    name: str,
+    current: IntArray,
+    neurons: Neurons,
+    own: Any = 0,
+    record: bool = True,
+    bias: IntArray | None = None,
 ) -> tuple[Any, dict[str, IntArray]]:
     """Spikes and states (samples, steps, n) for currents of that shape, in two calls."""
     machine, bounds = MACHINES[name]
@@ -39,18 +45,21 @@ def run(
     cells = machine.cells(placed, feedback, bounds)
     assert cells.initial.dtype == (np.int32 if name == "32 bits" else np.int64)
     samples, steps, n = current.shape
-    padded = np.zeros((samples, steps, layout.lanes), cells.initial.dtype)
-    padded[..., :n] = current
-    tiles = np.ascontiguousarray(padded.reshape(samples, steps, -1, TILE).transpose(2, 0, 1, 3))
+    currents = {"current": current} if bias is None else {"current": current, "bias": bias}
+    tiles = {}
+    for port, values in currents.items():
+        padded = np.zeros((samples, steps, layout.lanes), cells.initial.dtype)
+        padded[..., :n] = values
+        tiles[port] = padded.reshape(samples, steps, -1, TILE).transpose(2, 0, 1, 3)
     state = np.repeat(cells.initial[:, None], samples, axis=1)
     words = np.zeros((samples, steps, layout.words), np.uint64)
     kept = []
     for part in (slice(0, steps // 2), slice(steps // 2, steps)):
-        piece = np.ascontiguousarray(tiles[:, :, part])
-        before = piece.copy()
-        buffers = tuple(np.zeros_like(piece) for _ in cells.recorded) if record else ()
-        cells.advance({"current": piece}, state, words, part.start, 0, buffers, None)
-        assert np.array_equal(piece, before)
+        pieces = {port: np.ascontiguousarray(at[:, :, part]) for port, at in tiles.items()}
+        buffers = tuple(np.zeros_like(pieces["current"]) for _ in cells.recorded) if record else ()
+        cells.advance(pieces, state, words, part.start, 0, buffers, None)
+        for port, piece in pieces.items():
+            assert np.array_equal(piece, tiles[port][:, :, part])
         kept.append(buffers)
     states = {
         key: np.concatenate([first, second], axis=2).transpose(1, 2, 0, 3).reshape(padded.shape)
@@ -74,12 +83,17 @@ def rtz(x: int) -> int:
     return x // 4096 if x >= 0 else -(-x // 4096)
 
 
-def model(current: list[int], registers: dict[str, int], own: int) -> dict[str, list[int]]:
-    """One neuron over time, in Python integers."""
+def model(
+    current: list[int], registers: dict[str, int], own: int, biases: list[int] | None = None
+) -> dict[str, list[int]]:
+    """One neuron at depth 1 over time, in Python integers."""
     u, v, fired = registers["u0"], registers["v0"], 0
-    bias = registers["bias_mant"] * 2 ** registers["bias_exp"]
     out: dict[str, list[int]] = {name: [] for name in ("spikes", *STATES)}
-    for a in current:
+    for t, a in enumerate(current):
+        mantissa = registers["bias_mant"] + (biases[t] if biases else 0)
+        bias = ((mantissa + 2**15) % 2**16 - 2**15) * 2 ** registers["bias_exp"]
+        if (t + 2 - registers.get("reset_offset", 0)) % registers.get("reset_interval", 10**9) == 0:
+            u = v = 0
         a = i32(a + own * fired)
         u = i32(rtz(u * (4095 - registers["du"])) + i32(a * 64))
         u = u - 2 * M24 if u > M24 else u
@@ -126,6 +140,41 @@ def test_all_machines_and_the_model_agree(seed: int) -> None:
                 assert set(states) == set(STATES)
                 for name in STATES:
                     assert states[name][b, :, i].tolist() == expected[name], name
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([20, 2**16, 2**31 - 1]), st.integers(1, 9),
+    st.integers(0, 20), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_a_bias_that_arrives_and_states_that_restart(
+    seed: int, size: int, interval: int, offset: int, biased: bool, restarts: bool
+) -> None:
+    """Against the model in Python integers; step 0 at depth 1 is Lava's step 2."""
+    current, neurons, own = random_case(seed)
+    extra = {"reset_interval": np.array([interval]), "reset_offset": np.array([offset])}
+    if restarts:
+        neurons = replace(neurons, parameters={**neurons.parameters, **extra})
+    bias = np.random.default_rng(seed).integers(-size, size, current.shape) if biased else None
+    results = [run(name, current, neurons, own, bias=bias) for name in MACHINES]
+    for i in range(4):
+        registers = {k: int(np.broadcast_to(v, 4)[i]) for k, v in neurons.parameters.items()}
+        arriving = None if bias is None else bias[0, :, i].tolist()
+        expected = model(current[0, :, i].tolist(), registers, int(own[i]), arriving)
+        for spikes, states in results:
+            assert spikes[0, :, i].tolist() == expected["spikes"]
+            for name in STATES:
+                assert states[name][0, :, i].tolist() == expected[name], name
+
+
+@pytest.mark.parametrize("registers", [
+    {"reset_interval": [0]}, {"reset_interval": [-4]}, {"reset_interval": [4, 4, 4, 4]},
+    {"reset_interval": [4], "reset_offset": [0, 1, 2, 3]},
+])  # fmt: skip
+@each_machine
+def test_impossible_restarts_are_refused(name: str, registers: dict[str, list[int]]) -> None:
+    with pytest.raises(InputError, match="expected one positive interval and one offset"):
+        run(name, np.zeros((1, 2, 4), np.int64), population(**registers))
 
 
 def test_the_random_cases_reach_wrap_saturation_and_spikes() -> None:
@@ -224,6 +273,17 @@ def test_a_shift_is_the_activation(kind: Any, exponent: int, edge: int) -> None:
         return
     totals = np.array([edge, edge // 3, 0])
     assert np.array_equal(totals << shift, machine.activation(totals, synapses))
+
+
+def test_a_negative_exponent_is_a_shift_where_nothing_is_rounded() -> None:
+    machine = LoihiMachine()
+    weight = np.array([[-48, 0, 16]])
+    even = Synapses("a->b", "a", "b", "dense", weight, -4, (3,), (1,))
+    assert machine.shift(even, -48, 16) == -4
+    assert machine.activation(np.array([-32, 16]), even).tolist() == [-2, 1]
+    assert machine.shift(replace(even, exponent=-5), -48, 16) is None
+    assert machine.shift(even, -(2**31), 0) is None
+    assert machine.shift(replace(even, kind="conv2d"), -48, 16) is None
 
 
 BREAKS = {
