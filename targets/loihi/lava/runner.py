@@ -85,7 +85,7 @@ def run(
         job = Path(folder)
         write_job(networks, job)
         try:
-            code = _run_worker(chosen.python, job, timeout)
+            code = _run_worker(chosen, job, timeout)
             answer = _read_answer(networks, job, code)
             _check_versions(answer, chosen)
             return _results(networks, answer, job)
@@ -94,12 +94,15 @@ def run(
                 shutil.copyfile(job / "log", log)
 
 
-def _run_worker(python: Path, job: Path, timeout: float) -> int:
+def _run_worker(environment: LavaEnvironment, job: Path, timeout: float) -> int:
     """Run the worker to its end and return its exit code; leave no process of it behind."""
-    source = importlib.resources.files(__package__).joinpath("worker.py")
-    with importlib.resources.as_file(source) as worker, (job / "log").open("wb") as output:
+    python, folder = environment.python, importlib.resources.files(__package__)
+    names = ("shim.py", "worker.py") if environment.shimmed else ("worker.py",)
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context((job / "log").open("wb"))
+        files = [stack.enter_context(importlib.resources.as_file(folder / name)) for name in names]
         # -I: neither the user's environment nor the folder of worker.py shadows a module of Lava.
-        command = [str(python), "-I", "-W", _QUIET_TRACKER, str(worker), str(job)]
+        command = [str(python), "-I", "-W", _QUIET_TRACKER, *map(str, files), str(job)]
         _logger.debug("starting %s", command)
         alive, inherited = os.pipe()
         try:
@@ -172,10 +175,10 @@ def _check_versions(answer: Mapping[str, Any], environment: LavaEnvironment) -> 
     reported = answer.get("versions")
     if not isinstance(reported, dict):
         raise LavaError("the Lava worker answered garbage: result.json names no versions")
-    expected = {
-        name: version for name, version in environment.versions.items() if name in reported
-    } | {"lava-nc": env.requirements()["lava-nc"]}
-    difference = env.describe_difference(reported, expected)
+    found = {**reported, "python": str(reported.get("python")).rpartition(".")[0]}
+    expected = {name: version for name, version in environment.versions.items() if name in reported}
+    expected |= {"lava-nc": env.requirements()["lava-nc"]}
+    difference = env.describe_difference(found, expected)
     if difference:
         raise LavaError(
             f"{environment.python} ran another version of Lava than expected: {difference}",
