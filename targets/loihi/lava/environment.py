@@ -266,7 +266,9 @@ def _build(path: Path, interpreter: Path, version: str, progress: Callable[[str]
         pip.append("--ignore-requires-python")
     progress(f"Making a virtual environment in {path} with {interpreter} ...")
     if version != REFERENCE:
-        progress(f"No Python {REFERENCE}: Lava will run on {version} with neurodeploy's shim.")
+        progress(
+            f"Lava will run on Python {version} with neurodeploy's shim; {REFERENCE} needs none."
+        )
     _logged([str(interpreter), "-I", "-m", "venv", str(path)], log)
     progress("Installing Lava (460 MB on disk) ...")
     pins = [f"{name}=={pin}" for name, pin in requirements(version).items() if name != "python"]
