@@ -1,10 +1,11 @@
-"""Loihi 2 as a `Target`."""
+"""Loihi 1 and Loihi 2 as `Target`s."""
 
 from __future__ import annotations
 
 import functools
 import importlib.resources
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
@@ -16,20 +17,25 @@ from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.trace import Spikes, Trace
 
 
-class Loihi2:
-    """The `Target` called `loihi2`."""
+@dataclass(frozen=True)
+class Loihi:
+    """The `Target` for one generation of the chip, called as its chip file is.
 
-    name = "loihi2"
-    description = "Intel Loihi 2, checked in Lava's fixed-point models (lava-nc 0.10.0)"
+    The arithmetic is that of Lava's CUBA LIF for both (Lava's `Loihi1SimCfg` and `Loihi2SimCfg`
+    run the same models); what a chip can do and hold is in its chip file.
+    """
+
+    name: str
+    description: str
     vendor = "Lava (lava-nc 0.10.0)"
     semantics: Semantics = resolve.SEMANTICS
     machine = LoihiMachine()
 
     @functools.cached_property
     def chip(self) -> Chip:
-        """Limits and constants with their sources, from `loihi2.toml`."""
-        text = importlib.resources.files(__package__).joinpath("loihi2.toml").read_text("utf-8")
-        return load_chip(text)
+        """Limits and constants with their sources, from the chip file."""
+        file = importlib.resources.files(__package__).joinpath(f"{self.name}.toml")
+        return load_chip(file.read_text("utf-8"))
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
