@@ -12,9 +12,11 @@ from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
+from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
+from neurodeploy.targets.loihi.backends import Lava, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.trace import Spikes, Trace
+from neurodeploy.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,13 @@ class Loihi:
 
     name: str
     description: str
-    vendor = "Lava (lava-nc 0.10.0)"
     semantics: Semantics = resolve.SEMANTICS
     machine = LoihiMachine()
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """Lava, and the chip where it has a way to it."""
+        return {"lava": Lava()} | ({"loihi2": Silicon()} if self.name == "loihi2" else {})
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -44,11 +50,3 @@ class Loihi:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.chip)
-
-    def run_vendor(
-        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
-    ) -> Trace:
-        """See `vendor.run_in_lava`."""
-        from neurodeploy.targets.loihi.vendor import run_in_lava
-
-        return run_in_lava(program, inputs, timeout=timeout)

@@ -12,7 +12,7 @@ from neurodeploy.mapping.partition import partition, violations
 from neurodeploy.mapping.usage import group_labels, synaptic_words, usage
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import get_target
+from neurodeploy.target import get_backend, get_target
 from tests.builders import small_program
 
 LOIHI1, LOIHI2 = get_target("loihi1"), get_target("loihi2")
@@ -41,7 +41,7 @@ def test_a_program_for_loihi_1_is_equal_in_lava() -> None:
     assert program.target == "loihi1"
     inputs = {program.inputs[0].name: spikes[:2]}
     ours = simulate(program, inputs, LOIHI1.machine)
-    theirs = LOIHI1.run_vendor(program, inputs, timeout=120)
+    theirs = get_backend(LOIHI1, None).run(program, inputs, timeout=120)
     for population in program.populations:
         assert ours.spikes[population.name].any()
         np.testing.assert_array_equal(
