@@ -15,7 +15,8 @@ from neurodeploy.simulator.layout import tiled
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
-from neurodeploy.targets.loihi.models import MODELS
+from neurodeploy.targets.loihi.models import MODELS, model_of
+from neurodeploy.targets.loihi.neurons import stepwise
 from neurodeploy.targets.loihi.stepwise import Restart, States, Stepwise, lanes
 
 STATES = ("u", "v", "potential")
@@ -56,11 +57,12 @@ class LoihiMachine:
         InputError
             Neurons that the chip does not have, or a register that they lack.
         """
-        name, node = population.model, population.name
-        if name != "lif":
-            raise InputError(f"unknown neurons {name!r}", node=node)
-        if population.graded != MODELS[name].graded:
-            raise InputError(f"neurons {name!r} do not send integers", node=node)
+        model = model_of(population)
+        if population.graded != model.graded:
+            what = "integers" if model.graded else "spikes"
+            raise InputError(f"neurons {population.model!r} send {what}", node=population.name)
+        if population.model != "lif":
+            return stepwise(population, own)
         return _lif(population, own, bounds) if self.compiled else _plain_lif(population, own)
 
 
