@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.workloads import Workload
 from neurodeploy.simulator.engine import run
 from neurodeploy.simulator.plan import plan
-from neurodeploy.target import get_target
+from neurodeploy.target import get_backend, get_target
 
 Run = Callable[[], object]
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -80,7 +80,9 @@ def lava(workload: Workload, samples: int) -> float:
     """Seconds of some samples in Lava's fixed-point models, its start included."""
     some = {name: workload.inputs[:samples] for name in workload.program.input_shapes}
     start = time.perf_counter()
-    get_target(workload.program.target).run_vendor(workload.program, some, timeout=3600)
+    get_backend(get_target(workload.program.target), "lava").run(
+        workload.program, some, timeout=3600
+    )
     return time.perf_counter() - start
 
 
