@@ -57,10 +57,13 @@ def decay(state: Ints, factor: Ints) -> Ints:
 
 
 def dense_activation(total: Ints, exponent: int) -> Ints:
-    """int32(total << exponent), or floor(total / 2^-exponent) for a negative exponent."""
+    """int32(total) << exponent, or floor(int32(total) / 2^-exponent) for a negative exponent.
+
+    In 32 bits throughout; Lava adds up spikes in 64, where the sum cannot leave 32.
+    """
     if exponent > 0:
         return wrap_int32(total << exponent)
-    return wrap_int32(total >> -exponent)
+    return wrap_int32(total) >> -exponent
 
 
 def conv_activation(total: Ints, exponent: int) -> Ints:
@@ -104,6 +107,18 @@ def fires(v: Ints, vth: Ints) -> Ints:
 def reset(v: Ints, spike: Ints) -> Ints:
     """v' = 0 where the neuron spiked; u is not reset."""
     return v * (1 - spike)
+
+
+@primitive
+def fires_ternary(v: Ints, vth_hi: Ints, vth_lo: Ints) -> Ints:
+    """TernaryLIF: 1 where v > vth_hi << 6, -1 where v < vth_lo << 6; both at once make 0."""
+    return 1 * fires(v, vth_hi) - (v < (vth_lo << STATE_SHIFT))
+
+
+def restarts(t: Ints, interval: Ints, offset: Ints) -> Ints:
+    """LIFReset: u = v = 0 before the update of Lava's step t = 1, 2, ... where t = offset (mod
+    interval); the input of that step counts."""
+    return t % interval == offset % interval
 
 
 @primitive

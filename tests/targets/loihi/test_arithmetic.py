@@ -68,7 +68,7 @@ def model_v(v: int, u: int, bias: int, dv: int) -> int:
 
 
 def model_dense(total: int, exponent: int) -> int:
-    return i32(total * 2**exponent if exponent > 0 else total // 2**-exponent)
+    return i32(i32(total) * 2**exponent) if exponent > 0 else i32(total) // 2**-exponent
 
 
 # --- functions -----------------------------------------------------------------------------------
