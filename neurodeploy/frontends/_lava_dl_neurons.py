@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
-from neurodeploy.frontends._lava_dl_fields import Fields, IntArray
+from neurodeploy.frontends.lava_dl_fields import Fields, IntArray
 from neurodeploy.linear import FloatArray, Shape
 from neurodeploy.semantics import Semantics, to_metadata
 

@@ -1,4 +1,4 @@
-"""The stand-alone program that runs `.net` files in lava-dl's NetX: `python netx_worker.py JOB_DIR`.
+"""The stand-alone program that runs `.net` files in NetX: `python netx_worker.py JOB_DIR`.
 
 It needs Python 3.10, numpy, h5py, lava-nc and lava-dl, and nothing of neurodeploy or torch.  It
 reads `JOB_DIR/job.json` and `JOB_DIR/arrays.npz` (layout: see `netx.py`, which writes them) and
@@ -27,14 +27,15 @@ import numpy as np
 def sibling(name: str) -> types.ModuleType:
     """A module that lies beside this file, without its folder on the path."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-worker = sibling("worker")
+worker: Any = sibling("worker")
 
 
 def neuron_params(device: Any) -> dict[str, float]:
@@ -65,7 +66,6 @@ def without_torch() -> None:
 without_torch()
 
 from lava.lib.dl.netx.hdf5 import Network  # noqa: E402
-from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.conv.models import PyConvModelFixed  # noqa: E402
 from lava.proc.conv.process import Conv  # noqa: E402
@@ -102,7 +102,7 @@ OTHERS = {
 }
 
 
-class Recording(worker.Outspoken):
+class Recording(worker.Outspoken):  # type: ignore[misc]
     """Keeps what a neuron sends, and states after each step."""
 
     def run_spk(self) -> None:
@@ -116,7 +116,7 @@ class Recording(worker.Outspoken):
                 send(values)
 
             self.s_out.send = keep
-        super().run_spk()  # type: ignore[misc]
+        super().run_spk()
         for field in files.keys() - {"s"}:
             self.kept[field].append(np.array(getattr(self, field), np.int32))
         if self.time_step == steps:
@@ -155,7 +155,7 @@ def run_sample(
     if len(net.layers) != len(network["record"]):
         raise ValueError(f"NetX made {len(net.layers)} blocks, not {len(network['record'])}")
     saved = []
-    for block, (layer, fields) in enumerate(zip(net.layers, network["record"])):
+    for block, (layer, fields) in enumerate(zip(net.layers, network["record"], strict=True)):
         files = {field: str(job / f"{prefix}.{block}.{field}.npy") for field in fields}
         layer.neuron.proc_params["files"] = files
         layer.neuron.proc_params["steps"] = len(values)

@@ -32,6 +32,11 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._group
 
+    @property
+    def name(self) -> str:
+        """What the layer's population is called, such as `layer3`."""
+        return self.node.replace("/", "")
+
     def error(self, name: str, message: str, hint: str | None = None) -> FileError:
         """What is wrong with the field `name`."""
         return FileError(f"{name} {message}", node=self.node, hint=hint)
