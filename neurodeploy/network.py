@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputPort:
-    """Where spikes enter: (name, shape without batch and time)."""
+    """Where spikes enter, or integers if `graded`: (name, shape without batch and time)."""
 
     name: str
     shape: Shape
+    graded: bool = False
 
 
 Readout = Literal["spikes", "membrane"]

@@ -20,7 +20,7 @@ from neurodeploy import archive
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense, Pair, Shape
 from neurodeploy.network import Connection, InputPort
-from neurodeploy.trace import Spikes, check_names
+from neurodeploy.trace import Messages, check_names
 
 IntArray = NDArray[np.int64]
 SynapseKind = Literal["dense", "conv2d", "one-to-one"]
@@ -37,6 +37,11 @@ class Synapses:
         groups, kernel height, kernel width) in the sense of `torch.nn.Conv2d`, `one-to-one` (n,).
     exponent: power of two by which the chip scales the sum.
     in_shape, out_shape: shapes of source and target.
+    delay: int64, steps beyond the chip's own one; one value, or, of `dense` synapses, one for each,
+        of the weight's shape.
+    graded: a weight is multiplied with the message's value; otherwise every message that is not 0
+        counts as one spike.
+    port: which input of the target's neurons the activation reaches; see `Neurons.model`.
     """
 
     name: str
@@ -51,6 +56,9 @@ class Synapses:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    delay: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
+    graded: bool = False
+    port: str = "current"
 
     @classmethod
     def of(
@@ -91,9 +99,13 @@ class Neurons:
     Attributes
     ----------
     depth: chip steps by which this population runs behind the input; it starts from its initial
-        state at that step.
+        state at that step.  What a population sends reaches one that is a step deeper in the same
+        step of the model.  A connection between equal depths that goes forward has no chip step of
+        its own and arrives at once; on Loihi it is one-to-one, of weight 1 and without delay.
     parameters: the chip's registers by name, int64 arrays of size 1 or of the population's shape.
     unit: states (by name) -> chip units per model unit, per neuron or one; divides recorded states.
+    model: the neurons' equations; the target says which it knows, their registers and their ports.
+    graded: sends 32-bit integers, of which 0 is no message, instead of spikes.
     """
 
     name: str
@@ -101,6 +113,8 @@ class Neurons:
     depth: int
     parameters: Mapping[str, IntArray]
     unit: NDArray[np.float64]
+    model: str = "lif"
+    graded: bool = False
 
     @property
     def size(self) -> int:
@@ -152,10 +166,13 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Inputs and the spikes that they must cause, uint8 (samples, steps, *shape)."""
+    """Inputs and what they must make every population send, (samples, steps, *shape).
 
-    inputs: Mapping[str, Spikes]
-    spikes: Mapping[str, Spikes]
+    Spikes are uint8; the messages of graded inputs and populations are int32.
+    """
+
+    inputs: Mapping[str, Messages]
+    spikes: Mapping[str, Messages]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +200,12 @@ class Program:
     def input_shapes(self) -> dict[str, Shape]:
         """Shape of every input."""
         return {port.name: port.shape for port in self.inputs}
+
+    @property
+    def graded(self) -> frozenset[str]:
+        """Inputs and populations that send integers."""
+        nodes: tuple[InputPort | Neurons, ...] = (*self.inputs, *self.populations)
+        return frozenset(node.name for node in nodes if node.graded)
 
     @property
     def output(self) -> str:

@@ -20,9 +20,10 @@ from neurodeploy.program import (
     SynapseKind,
     Synapses,
 )
-from neurodeploy.trace import Spikes
+from neurodeploy.trace import Messages
 
 LARGEST_EXPONENT = 32
+LONGEST_DELAY = 63
 
 
 def to_tree(program: Program) -> dict[str, Any]:
@@ -95,11 +96,18 @@ def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
 
 
-def _pack(spikes: Spikes) -> dict[str, Any]:
-    return {"shape": spikes.shape, "bits": np.packbits(spikes)}
+def _pack(sent: Messages) -> dict[str, Any]:
+    if sent.dtype != np.uint8:
+        return {"messages": sent}
+    return {"shape": sent.shape, "bits": np.packbits(sent)}
 
 
-def _unpack(packed: Mapping[str, Any]) -> Spikes:
+def _unpack(packed: Mapping[str, Any]) -> Messages:
+    if "messages" in packed:
+        messages = packed["messages"]
+        if messages.dtype != np.int32 or not messages.size:
+            raise FileError(f"a golden trace of shape {messages.shape} is of {messages.dtype}")
+        return np.asarray(messages)
     shape = tuple(int(n) for n in packed["shape"])
     count = math.prod(shape)
     bits = np.asarray(packed["bits"], dtype=np.uint8)
@@ -113,6 +121,7 @@ def _check(program: Program) -> None:
     for node in nodes:
         _require(isinstance(node.name, str), "its name is not a text", str(node.name))
         _require(_sizes(node.shape, least=1), f"its shape is {node.shape}", node.name)
+        _require(type(node.graded) is bool, f"graded is {node.graded!r}", node.name)
     shapes = program.shapes
     _require(len(shapes) == len(nodes), "two nodes have one name", "program")
     _require(bool(program.populations), "it has no populations", "program")
@@ -142,7 +151,8 @@ def _sizes(values: object, *, least: int, count: int | None = None) -> bool:
 
 def _check_neurons(population: Neurons) -> None:
     name, size = population.name, population.size
-    _require(type(population.depth) is int and population.depth >= 1, "its depth", name)
+    _require(type(population.depth) is int and population.depth >= 0, "its depth", name)
+    _require(isinstance(population.model, str), "its model is not a text", name)
     unit = population.unit
     _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
     _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)
@@ -161,6 +171,9 @@ def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
     small = type(exponent) is int and abs(exponent) <= LARGEST_EXPONENT
     _require(small, f"its exponent is {exponent}", name)
     _require(synapses.weight.dtype == np.int64, f"its weights are {synapses.weight.dtype}", name)
+    _require(type(synapses.graded) is bool, f"graded is {synapses.graded!r}", name)
+    _require(isinstance(synapses.port, str), "its port is not a text", name)
+    _check_delay(synapses)
     outputs, inputs = math.prod(synapses.out_shape), math.prod(synapses.in_shape)
     expected: Shape = (outputs,) if synapses.kind == "one-to-one" else (outputs, inputs)
     if synapses.kind != "conv2d":
@@ -181,3 +194,12 @@ def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
     except ModelError as error:
         raise FileError(error.message, node=name) from error
     _require(shape == synapses.out_shape, f"it delivers {shape}", name)
+
+
+def _check_delay(synapses: Synapses) -> None:
+    delay, name = synapses.delay, synapses.name
+    _require(delay.dtype == np.int64, f"its delays are {delay.dtype}", name)
+    each = synapses.kind == "dense" and delay.shape == synapses.weight.shape
+    _require(delay.shape == (1,) or each, f"its delays are of shape {delay.shape}", name)
+    text = f"its delays are in {delay.min()}..{delay.max()}, expected 0..{LONGEST_DELAY}"
+    _require(delay.min() >= 0 and delay.max() <= LONGEST_DELAY, text, name)

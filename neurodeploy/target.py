@@ -36,28 +36,37 @@ class Cells(Protocol):
         """
 
     @property
+    def ports(self) -> tuple[str, ...]:
+        """Names of the neurons' inputs: no synapse may end at another."""
+
+    @property
     def recorded(self) -> tuple[str, ...]:
         """Names of the states that can be recorded."""
 
     def advance(
         self,
-        current: NDArray[Any],
+        currents: Mapping[str, NDArray[Any]],
         state: NDArray[Any],
         words: NDArray[np.uint64],
         step: int,
         first: int,
         record: tuple[NDArray[Any], ...],
+        messages: NDArray[np.int32] | None,
     ) -> None:
         """Run some steps of some tiles.
 
         Parameters
         ----------
-        current: (tiles, samples, steps, 128), what neurons receive in each step.
+        currents: by port, (tiles, samples, steps, 128): what neurons receive in each step.  The
+            first of `ports` is always there, the others where a synapse ends at them.
         state: (tiles, samples, registers, 128), changed.
         words: uint64 (samples, all steps, words); bit i of word w is set where lane 64 w + i
             spikes.  Steps from `step` on and words from 2 `first` on are filled.
-        first: which tile of the population comes first in `current` and `state`.
-        record: for each of `recorded` an array like `current` to be filled, or nothing.
+        step: the first step, in each sample.
+        first: which tile of the population comes first in `currents` and `state`.
+        record: for each of `recorded` an array like a current to be filled, or nothing.
+        messages: of a population that sends integers, an int32 array like a current to be filled;
+            `words` are then written by the caller.
         """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,8 @@ from neurodeploy.errors import InputError
 from neurodeploy.linear import Shape
 
 Spikes = NDArray[np.uint8]
+Messages = NDArray[Any]
+"""Spikes (uint8), or what a graded input or population sends (int32)."""
 UINT8_MAX = 255
 
 
@@ -34,10 +36,10 @@ class Trace:
     Attributes
     ----------
     spikes: name -> uint8 (samples, steps, *shape), 0 or 1; the number of spikes where a neuron may
-        send several in one step.
+        send several in one step; 1 where a graded message is not 0.
     states: population -> state name -> array (samples, steps, *shape), after each step.
-    values: name -> array (samples, steps, *shape), for inputs that are currents and for outputs
-        that are read as membrane potential.
+    values: name -> array (samples, steps, *shape), for inputs that are currents, for outputs
+        that are read as membrane potential, and, int32, for what sends graded messages.
     """
 
     spikes: Mapping[str, Spikes]
@@ -102,23 +104,36 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
 Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 
-def check_inputs(inputs: Inputs, ports: Mapping[str, Shape]) -> dict[str, Spikes]:
-    """Return input spikes per port as uint8 (samples, steps, *shape).
+def check_inputs(
+    inputs: Inputs, ports: Mapping[str, Shape], graded: Container[str] = ()
+) -> dict[str, Messages]:
+    """Return input spikes per port as uint8 (samples, steps, *shape), and graded input as int32.
 
     Parameters
     ----------
     inputs:
         One array for a network with one input, else a mapping from port name to array; each
         (samples, steps, *port shape), of any numeric dtype, every value 0 or 1.
+    graded:
+        Ports that take any integers of 32 bits.
 
     Raises
     ------
     InputError
-        A missing or unknown port, a wrong shape or dtype, a value that is not a spike.
+        A missing or unknown port, a wrong shape or dtype, a value that is not a spike or no
+        integer of 32 bits.
     """
     found = check_currents(inputs, ports)
     for name, array in found.items():
-        if array.dtype != np.uint8:
+        if name in graded:
+            with np.errstate(invalid="ignore"):  # what 32 bits cannot hold differs afterwards
+                found[name] = array.astype(np.int32)
+            wrong = int(np.count_nonzero(found[name] != array))
+            if wrong:
+                raise InputError(
+                    f"{wrong} of {array.size} values are not integers of 32 bits", node=name
+                )
+        elif array.dtype != np.uint8:
             wrong = int(np.count_nonzero((array != 0) & (array != 1)))
             raise InputError(
                 f"{wrong} of {array.size} values are neither 0 nor 1",

@@ -71,6 +71,28 @@ def test_a_file_gives_everything_back(whole: Program, tmp_path: Path) -> None:
     assert (tmp_path / "a.ndp").read_bytes() == (tmp_path / "c.ndp").read_bytes()
 
 
+def test_messages_delays_and_ports_come_back(whole: Program, tmp_path: Path) -> None:
+    assert whole.golden is not None
+    (port,), (first, *others) = whole.inputs, whole.populations
+    dense = next(s for s in whole.synapses if s.kind == "dense")
+    delay = np.arange(dense.weight.size).reshape(dense.weight.shape) % 64
+    rest = tuple(s for s in whole.synapses if s is not dense)
+    rich = replace(
+        whole,
+        inputs=(replace(port, graded=True),),
+        populations=(replace(first, depth=0, model="sigma", graded=True), *others),
+        synapses=(*rest, replace(dense, delay=delay, graded=True, port="bias")),
+        golden=Golden(
+            {"input": whole.golden.inputs["input"].astype(np.int32) * -(2**31)},
+            whole.golden.spikes,
+        ),
+    )
+    assert rich.graded == {"input", first.name}
+    rich.save(tmp_path / "a.ndp")
+    again = Program.load(tmp_path / "a.ndp")
+    assert same(replace(rich, graph={}), replace(again, graph={}))
+
+
 def test_a_loaded_program_does_the_same(whole: Program, tmp_path: Path) -> None:
     whole.save(tmp_path / "a.ndp")
     again = Program.load(tmp_path / "a.ndp")
@@ -200,6 +222,26 @@ NOT_PROGRAMS = {
     "a dense convolution": put("synapses", 0, kind="dense"),
     "a fractional exponent": put("synapses", 0, exponent=0.5),
     "a huge exponent": put("synapses", 0, exponent=1 << 40),
+    "delays of another shape": put("synapses", 2, delay=np.zeros(18, np.int64)),
+    "delays of a convolution's weights": put(
+        "synapses", 0, delay=np.zeros((2, 1, 3, 3), np.int64)
+    ),
+    "no delay": put("synapses", 0, delay=np.zeros(0, np.int64)),
+    "a negative delay": put("synapses", 0, delay=np.full(1, -1)),
+    "a delay of 64 steps": put("synapses", 0, delay=np.full(1, 64)),
+    "a delay of 8 bits": put("synapses", 0, delay=np.zeros(1, np.int8)),
+    "a delay that is a number": put("synapses", 0, delay=1),
+    "a port that is a number": put("synapses", 0, port=1),
+    "half graded synapses": put("synapses", 0, graded=0.5),
+    "a half graded population": put("populations", 0, graded=None),
+    "a half graded input": put("inputs", 0, graded=1),
+    "a model that is a number": put("populations", 0, model=1),
+    "golden messages of floats": lambda tree: tree["golden"]["inputs"].update(
+        input={"messages": np.zeros((1, 1, 1, 6, 6))}
+    ),
+    "no golden messages": lambda tree: tree["golden"]["inputs"].update(
+        input={"messages": np.zeros((0, 1, 1, 6, 6), np.int32)}
+    ),
     "self-synapses of another size": put("synapses", 1, weight=np.ones(5, np.int64)),
     "a register of another size": register("dv", np.zeros(5, np.int64)),
     "a register of floats": register("dv", np.zeros(1)),

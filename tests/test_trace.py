@@ -79,6 +79,28 @@ def test_ports_are_matched_by_name() -> None:
             check_inputs(inputs, ports)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.float32, np.float64])
+def test_graded_inputs_are_any_integers_of_32_bits(dtype: Any) -> None:
+    values = np.array([-128, -2, -1, 0, 1, 127]).astype(dtype).reshape(1, 1, 2, 3)
+    found = check_inputs({"input": values, "b": values == 1}, {**PORTS, "b": (2, 3)}, {"input"})
+    assert (found["input"].dtype, found["b"].dtype) == (np.int32, np.uint8)
+    assert np.array_equal(found["input"], values)
+    ones = check_inputs(np.ones((1, 1, 2, 3), np.uint8), PORTS, {"input"})["input"]
+    assert ones.dtype == np.int32
+    assert ones.all()
+
+
+def test_graded_inputs_at_the_edge_of_32_bits() -> None:
+    edges = np.array([-(2**31), 2**31 - 1])
+    assert np.array_equal(
+        check_inputs(edges.reshape(1, 1, 2), {"x": (2,)}, {"x"})["x"][0, 0], edges
+    )
+    for wrong in (2**31, -(2**31) - 1, 2**63 - 1, 0.5, 1e300):
+        values = np.array([wrong, 1]).reshape(1, 1, 2)
+        with pytest.raises(InputError, match="1 of 2 values are not integers of 32 bits"):
+            check_inputs(values, {"x": (2,)}, {"x"})
+
+
 def test_counts_do_not_wrap_at_255() -> None:
     trace = Trace({"out": np.ones((1, 700, 2), np.uint8)})
     assert trace.counts("out").tolist() == [[700, 700]]

@@ -101,7 +101,15 @@ class Block:
         def run(part: Part) -> None:
             tiles = part.of(unit.layout.tiles)
             kept = tuple(values[tiles] for values in record)
-            unit.cells.advance(current[tiles], registers[tiles], words, start, tiles.start, kept)
+            unit.cells.advance(
+                {"current": current[tiles]},
+                registers[tiles],
+                words,
+                start,
+                tiles.start,
+                kept,
+                None,
+            )
 
         self.helpers.divide(run, current.size)
         for name, values in zip(states, record, strict=True):

@@ -6,6 +6,7 @@ machine runs programs of every format.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -134,16 +135,19 @@ class _FixedPointCells:
     registers: NDArray[Any]
     rules: Rules
     recorded = STATES
+    ports = ("current",)
 
     def advance(
         self,
-        current: NDArray[Any],
+        currents: Mapping[str, NDArray[Any]],
         state: NDArray[Any],
         words: NDArray[np.uint64],
         step: int,
         first: int,
         record: tuple[NDArray[Any], ...],
+        messages: NDArray[np.int32] | None,
     ) -> None:
+        current = currents["current"]
         nothing = np.empty((0, 0, 0, 0), current.dtype)
         v, i, potential = record or (nothing, nothing, nothing)
         arithmetic.run_neurons(

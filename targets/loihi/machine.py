@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIM
 
 REGISTERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 STATES = ("u", "v", "potential")
+PORTS = ("current",)
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,19 @@ class _Compiled:
     registers: NDArray[Any]
     flags: tuple[bool, bool, bool]
     recorded = STATES
+    ports = PORTS
 
     def advance(
         self,
-        current: NDArray[Any],
+        currents: Mapping[str, NDArray[Any]],
         state: NDArray[Any],
         words: NDArray[np.uint64],
         step: int,
         first: int,
         record: tuple[NDArray[Any], ...],
+        messages: NDArray[np.int32] | None,
     ) -> None:
+        current = currents["current"]
         nothing = np.empty((0, 0, 0, 0), current.dtype)
         u, v, potential = record or (nothing, nothing, nothing)
         arithmetic.run_lif(
@@ -109,16 +114,19 @@ class _Plain:
     initial: NDArray[Any]
     registers: NDArray[Any]
     recorded = STATES
+    ports = PORTS
 
     def advance(
         self,
-        current: NDArray[Any],
+        currents: Mapping[str, NDArray[Any]],
         state: NDArray[Any],
         words: NDArray[np.uint64],
         step: int,
         first: int,
         record: tuple[NDArray[Any], ...],
+        messages: NDArray[np.int32] | None,
     ) -> None:
+        current = currents["current"]
         tiles, samples, steps, _ = current.shape
         lanes = slice(first * TILE, (first + tiles) * TILE)
         du, dv, vth, bias, own = (row.reshape(-1, 1, TILE) for row in self.registers[:, lanes])

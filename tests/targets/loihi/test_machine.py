@@ -48,7 +48,7 @@ def run(
         piece = np.ascontiguousarray(tiles[:, :, part])
         before = piece.copy()
         buffers = tuple(np.zeros_like(piece) for _ in cells.recorded) if record else ()
-        cells.advance(piece, state, words, part.start, 0, buffers)
+        cells.advance({"current": piece}, state, words, part.start, 0, buffers, None)
         assert np.array_equal(piece, before)
         kept.append(buffers)
     states = {
