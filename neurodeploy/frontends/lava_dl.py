@@ -16,10 +16,10 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import FileError, ModelError
-from neurodeploy.frontends._lava_dl_neurons import DT, SEMANTICS, read_cuba, spread
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.frontends.lava_dl_chain import Chain
 from neurodeploy.frontends.lava_dl_fields import Fields, IntArray, layers
+from neurodeploy.frontends.lava_dl_neurons import DT, SEMANTICS, read_cuba, spread
 from neurodeploy.frontends.lava_dl_synapses import BIASES, MAX_DELAY, WEIGHTS, matrix
 from neurodeploy.linear import Conv2d, Shape
 from neurodeploy.semantics import to_metadata

@@ -45,6 +45,14 @@ class Fields:
         """Whether a field is a group of fields."""
         return name in self and isinstance(self._group[name], h5py.Group)
 
+    def kind(self, name: str) -> str:
+        """numpy's letter for the kind of a dataset's values, such as `i` for signed integers."""
+        return str(self._dataset(name).dtype.kind)
+
+    def dimensions(self, name: str) -> int:
+        """Number of dimensions of a dataset."""
+        return int(self._dataset(name).ndim)
+
     def group(self, name: str) -> Fields:
         """The fields of a group within this one."""
         item = self._item(name)
@@ -134,10 +142,14 @@ class Fields:
         self._left.discard(name)
         return self._group[name]
 
-    def _values(self, name: str) -> NDArray[np.generic]:
+    def _dataset(self, name: str) -> h5py.Dataset:
         item = self._item(name)
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             raise self.error(name, "is no array")
+        return item
+
+    def _values(self, name: str) -> NDArray[np.generic]:
+        item = self._dataset(name)
         if item.size > MAX_VALUES:
             raise self.error(name, f"has {item.size} values, more than {MAX_VALUES}")
         try:

@@ -108,8 +108,10 @@ def spread(values: NDArray[Any], shape: Shape) -> FloatArray:
     return np.broadcast_to(column, shape).astype(np.float64)
 
 
-def read_cuba(fields: Fields, channels: int) -> Cuba:
+def read_cuba(fields: Fields, channels: int, least: int = 1) -> Cuba:
     """The CUBA neurons that a `neuron` group describes.
+
+    `least` is the least threshold: 1 where a model has none of 0, which the chip can have.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def read_cuba(fields: Fields, channels: int) -> Cuba:
 
     decays = [fields.per_channel(name, channels, 0, DECAY_ONE) for name in ("iDecay", "vDecay")]
     spiking = bool(np.any(fields.integers("vThMant", *INT64) != VTH_NEVER))
-    threshold = fields.per_channel("vThMant", channels, 1, VTH_LIMIT if spiking else VTH_NEVER)
+    threshold = fields.per_channel("vThMant", channels, least, VTH_LIMIT if spiking else VTH_NEVER)
     # WgtScaleBatchNorm divides current and bias by 2^weight_exp, which is a threshold that much
     # higher.  SLAYER clips the exponent to 3 bits by default and writes it unclipped.
     limit = WEIGHT_EXP_LIMIT if spiking else 0
