@@ -39,6 +39,11 @@ def wrap_int32(x: Ints) -> Ints:
     return ((x + (1 << 31)) & ((1 << 32) - 1)) - (1 << 31)
 
 
+def wrap_int16(x: Ints) -> Ints:
+    """((x + 2^15) mod 2^16) - 2^15: what storing into a 16-bit integer does."""
+    return ((x + (1 << 15)) & ((1 << 16) - 1)) - (1 << 15)
+
+
 def wrap_int24(x: Ints) -> Ints:
     """((x + 2^23) mod 2^24) - 2^23: Lava's `signed_clamp(x, 24)` for convolutions."""
     return ((x + (1 << 23)) & ((1 << 24) - 1)) - (1 << 23)
@@ -75,8 +80,8 @@ def conv_activation(total: Ints, exponent: int) -> Ints:
 
 
 def bias_current(mantissa: Ints, exponent: Ints) -> Ints:
-    """int32(mantissa << exponent), exponent in 0..7, in state units."""
-    return wrap_int32(mantissa << exponent)
+    """int32(int16(mantissa) << exponent), exponent in 0..7, in state units."""
+    return wrap_int32(wrap_int16(mantissa) << exponent)
 
 
 @primitive
@@ -146,6 +151,8 @@ def run_lif(
     forgets_u: Any,
     forgets_v: Any,
     keeps_v: Any,
+    biases: Any,
+    restart: Any,
     state: Any,
     words: Any,
     step: Any,
@@ -164,6 +171,8 @@ def run_lif(
     registers: (tiles, 5, 128), of the same dtype: du, dv, vth, bias, and the activation by a
         neuron's own spike.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
+    biases: like `current`: the bias of each step; None if it is that of the registers.
+    restart: bool (steps,), where u = v = 0 before the step; None if nowhere.
     state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and what its own spike adds
         to the next current.
     words, step, first: see `target.Cells.advance`.
@@ -185,6 +194,10 @@ def run_lif(
             at = (tile * samples + b) * steps * TILE + lane
             for t in range(steps):
                 a = wrap_int32(load(current, at, WORD) + late)
+                if restart is not None and restart[t]:
+                    u, v = u * 0, v * 0
+                if biases is not None:
+                    bias = load(biases, at, WORD)
                 # The constants let the compiler leave multiplications out.
                 u = update_u(u, a, DECAY_ONE - 1) if forgets_u else update_u(u, a, du)
                 if forgets_v:

@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
-from neurodeploy.simulator.layout import TILE, WORD, tiled
+from neurodeploy.simulator.layout import tiled
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
+from neurodeploy.targets.loihi.models import MODELS, model_of
+from neurodeploy.targets.loihi.neurons import stepwise
+from neurodeploy.targets.loihi.stepwise import Restart, States, Stepwise, lanes
 
-REGISTERS = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
 STATES = ("u", "v", "potential")
-PORTS = ("current",)
 
 
 @dataclass(frozen=True)
 class LoihiMachine:
     """The `Machine` of Loihi 2.
 
-    Recorded states: `u` and `v` after the step, and `potential`, v as it was compared with the
-    threshold.
+    Recorded states of LIF neurons: `u` and `v` after the step, and `potential`, v as it was
+    compared with the threshold.
 
     Attributes
     ----------
@@ -48,36 +50,86 @@ class LoihiMachine:
         return exponent if exponent >= 0 and max(-low, high) << exponent <= most else None
 
     def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
-        """CUBA LIF neurons; in 32 bits where that gives the same."""
-        values = {
-            name: np.broadcast_to(population.register(name).reshape(-1), (population.size,))
-            for name in REGISTERS
-        }
-        bias = arithmetic.bias_current(values["bias_mant"], values["bias_exp"])
-        registers = (values["du"], values["dv"], values["vth"], bias, own)
-        start = (values["u0"], values["v0"], np.zeros_like(own))
-        if not self.compiled:
-            return _Plain(tiled(start, np.int64), np.stack(registers))
-        narrow = bounds is not None and arithmetic.fits_int32(*registers, *start)
-        dtype = np.int32 if narrow else np.int64
-        du, dv = values["du"], values["dv"]
-        flags = (
-            bool(np.all(du == DECAY_ONE - 1)),
-            bool(np.all(dv == DECAY_ONE)),
-            bool(np.all(dv == 0)),
-        )
-        return _Compiled(tiled(start, dtype), tiled(registers, dtype), flags)
+        """The neurons of one of `MODELS`; CUBA LIF in 32 bits where that gives the same.
+
+        Raises
+        ------
+        InputError
+            Neurons that the chip does not have, or a register that they lack.
+        """
+        model = model_of(population)
+        if population.graded != model.graded:
+            what = "integers" if model.graded else "spikes"
+            raise InputError(f"neurons {population.model!r} send {what}", node=population.name)
+        if population.model != "lif":
+            return stepwise(population, own)
+        return _lif(population, own, bounds) if self.compiled else _plain_lif(population, own)
+
+
+def _plain_lif(population: Neurons, own: IntArray) -> Stepwise:
+    registers = _registers(population)
+    return Stepwise.of(
+        states={"u": registers["u0"], "v": registers["v0"]},
+        recorded=STATES,
+        ports=MODELS["lif"].ports,
+        registers=registers,
+        own=own,
+        update=_update_lif,
+        restart=Restart.of(population),
+    )
+
+
+def _registers(population: Neurons) -> dict[str, IntArray]:
+    """Registers of every neuron, int64 (lanes,)."""
+    return {name: lanes(population, name) for name in MODELS[population.model].registers}
+
+
+def _update_lif(states: States, currents: States, registers: States) -> tuple[States, IntArray]:
+    """One step of CUBA LIF neurons."""
+    mantissa = registers["bias_mant"] + currents["bias"]
+    bias = arithmetic.bias_current(mantissa, registers["bias_exp"])
+    u, potential = arithmetic.integrate(
+        states["u"], states["v"], currents["current"], registers["du"], registers["dv"], bias
+    )
+    fired = np.asarray(arithmetic.fires(potential, registers["vth"]), np.int64)
+    return {"u": u, "v": arithmetic.reset(potential, fired), "potential": potential}, fired
+
+
+def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
+    values = _registers(population)
+    du, dv, mantissa, exponent = (values[name] for name in ("du", "dv", "bias_mant", "bias_exp"))
+    registers = (du, dv, values["vth"], arithmetic.bias_current(mantissa, exponent), own)
+    start = (values["u0"], values["v0"], np.zeros_like(own))
+    narrow = bounds is not None and arithmetic.fits_int32(*registers, *start)
+    dtype = np.int32 if narrow else np.int64
+    flags = (
+        bool(np.all(du == DECAY_ONE - 1)),
+        bool(np.all(dv == DECAY_ONE)),
+        bool(np.all(dv == 0)),
+    )
+    return _Compiled(
+        initial=tiled(start, dtype),
+        registers=tiled(registers, dtype),
+        flags=flags,
+        bias=tiled((mantissa, exponent), np.int64),
+        restart=Restart.of(population),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """`registers` and `flags` (what is forgotten and kept): see `arithmetic.run_lif`."""
+    """CUBA LIF.  `registers` and `flags` (what is forgotten and kept): see `arithmetic.run_lif`.
+
+    `bias`: int64 (tiles, 2, 128), mantissa and exponent.
+    """
 
     initial: NDArray[Any]
     registers: NDArray[Any]
     flags: tuple[bool, bool, bool]
+    bias: IntArray
+    restart: Restart | None
     recorded = STATES
-    ports = PORTS
+    ports = MODELS["lif"].ports
 
     def advance(
         self,
@@ -90,12 +142,20 @@ class _Compiled:
         messages: NDArray[np.int32] | None,
     ) -> None:
         current = currents["current"]
+        part = slice(first, first + len(current))
+        biases = None
+        if "bias" in currents:
+            mantissa, exponent = self.bias[part, None, None].transpose(3, 0, 1, 2, 4)
+            biases = arithmetic.bias_current(mantissa + currents["bias"], exponent)
+            biases = biases.astype(current.dtype)
         nothing = np.empty((0, 0, 0, 0), current.dtype)
         u, v, potential = record or (nothing, nothing, nothing)
         arithmetic.run_lif(
             current,
-            self.registers[first : first + len(current)],
+            self.registers[part],
             *self.flags,
+            biases,
+            None if self.restart is None else self.restart.at(step, current.shape[2]),
             state,
             words,
             step,
@@ -105,41 +165,3 @@ class _Compiled:
             v,
             potential,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Plain:
-    """All samples at once, step by step.  `registers`: int64 (5, lanes)."""
-
-    initial: NDArray[Any]
-    registers: NDArray[Any]
-    recorded = STATES
-    ports = PORTS
-
-    def advance(
-        self,
-        currents: Mapping[str, NDArray[Any]],
-        state: NDArray[Any],
-        words: NDArray[np.uint64],
-        step: int,
-        first: int,
-        record: tuple[NDArray[Any], ...],
-        messages: NDArray[np.int32] | None,
-    ) -> None:
-        current = currents["current"]
-        tiles, samples, steps, _ = current.shape
-        lanes = slice(first * TILE, (first + tiles) * TILE)
-        du, dv, vth, bias, own = (row.reshape(-1, 1, TILE) for row in self.registers[:, lanes])
-        u, v, fired = (state[:, :, i] for i in range(3))
-        for t in range(steps):
-            a = arithmetic.wrap_int32(current[:, :, t] + own * fired)
-            u, potential = arithmetic.integrate(u, v, a, du, dv, bias)
-            fired = arithmetic.fires(potential, vth).astype(np.int64)
-            v = arithmetic.reset(potential, fired)
-            bits = np.packbits(fired.astype(np.uint8), axis=-1, bitorder="little")
-            place = slice(first * TILE // WORD, (first + tiles) * TILE // WORD)
-            words[:, step + t, place] = bits.view(np.uint64).swapaxes(0, 1).reshape(samples, -1)
-            for values, kept in zip((u, v, potential), record, strict=False):
-                kept[:, :, t] = values
-        for i, values in enumerate((u, v, fired)):
-            state[:, :, i] = values

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from neurodeploy.errors import InputError
+from neurodeploy.program import Neurons
+
 INT32_MAX = (1 << 31) - 1
 STATE = (1 - (1 << 23), (1 << 23) - 1)
 """What v can hold: 24 bits, without the least number."""
@@ -130,3 +133,14 @@ MODELS: Mapping[str, Model] = {
     "graded": Model({"vth": (-INT32_MAX, INT32_MAX)}, single=frozenset({"vth"})),
     "graded-relu": Model({"vth": (-INT32_MAX, INT32_MAX)}, single=frozenset({"vth"})),
 }
+
+
+def model_of(population: Neurons) -> Model:
+    """The model of a population; raises `InputError` where Loihi has none of that name."""
+    if population.model not in MODELS:
+        raise InputError(
+            f"Loihi has no neuron model {population.model!r}",
+            node=population.name,
+            hint=f"There are: {', '.join(MODELS)}.",
+        )
+    return MODELS[population.model]

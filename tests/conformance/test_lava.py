@@ -281,12 +281,12 @@ def test_a_broken_kernel_is_caught(lava_case, monkeypatch, name, broken) -> None
 
 
 def test_a_missing_step_of_delay_is_caught(lava_case) -> None:
-    """A program that starts its last population a step early reads another step of Lava's run."""
+    """Without the chip's own step per layer, another step of Lava's run is read."""
     program, inputs, _ = lava_case
     early = replace(
         program, populations=tuple(replace(p, depth=p.depth - 1) for p in program.populations)
     )
-    (result,) = run([to_lava(early, inputs, states=True)], timeout=120)
+    (result,) = run([to_lava(program, inputs, states=True)], timeout=120)
     ours = simulate(program, inputs, LoihiMachine(), record=("a", "b"))
     with pytest.raises(AssertionError):
         assert_equal(program, from_lava(early, inputs, result), ours)

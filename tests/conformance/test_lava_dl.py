@@ -21,6 +21,7 @@ from neurodeploy.frontends.nir import load
 from neurodeploy.network import Network, Population
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.lava.runner import (
+    Forget,
     LavaInput,
     LavaNetwork,
     LavaPopulation,
@@ -275,7 +276,10 @@ def in_lava(case: Case) -> LavaNetwork:
         synapses.append(LavaSynapse(f"{source}->{name}", source, name, weight=weight, **options))
         if "weight_rec" in layer:
             loop = layer["weight_rec"].astype(np.int64)
-            synapses.append(LavaSynapse(f"{name}->{name}", name, name, "dense", loop))
+            forget = Forget(depth, steps)
+            synapses.append(
+                LavaSynapse(f"{name}->{name}", name, name, "dense", loop, forget=forget)
+            )
 
         def each(value: Any, shape: tuple[int, ...] = shape) -> np.ndarray:
             array = np.asarray(value).astype(np.int64).reshape(-1)
@@ -285,9 +289,12 @@ def in_lava(case: Case) -> LavaNetwork:
         neuron = layer["neuron"]
         populations.append(
             LavaPopulation(
-                name, shape, each(neuron["iDecay"]) - 1, each(neuron["vDecay"]),
-                each(neuron["vThMant"]), each(layer.get("bias", 0)), np.array([6]),
-                np.array([0]), np.array([0]),
+                name, shape,
+                {
+                    "du": each(neuron["iDecay"]) - 1, "dv": each(neuron["vDecay"]),
+                    "vth": each(neuron["vThMant"]), "bias_mant": each(layer.get("bias", 0)),
+                    "bias_exp": np.array([6]), "u0": np.array([0]), "v0": np.array([0]),
+                },
                 start=depth, period=steps, reset=True, record=("s", "v"),
             )
         )  # fmt: skip

@@ -23,20 +23,30 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import LavaError
 from neurodeploy.targets.loihi.lava import environment as env
+from neurodeploy.targets.loihi.lava.checks import validate
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
 from neurodeploy.targets.loihi.lava.job import (
-    DTYPES,
+    Forget,
+    Kind,
     LavaInput,
     LavaNetwork,
     LavaPopulation,
     LavaResult,
     LavaSynapse,
     expected_arrays,
-    validate,
     write_job,
 )
 
-__all__ = ["LavaInput", "LavaNetwork", "LavaPopulation", "LavaResult", "LavaSynapse", "run"]
+__all__ = [
+    "Forget",
+    "Kind",
+    "LavaInput",
+    "LavaNetwork",
+    "LavaPopulation",
+    "LavaResult",
+    "LavaSynapse",
+    "run",
+]
 
 _GRACE_SECONDS = 3.0
 _TRACKER_SECONDS = 0.1
@@ -195,10 +205,10 @@ def _results(
     ]
     arrays = _load(job / "result.npz")
     for index, population, field, key in expected_arrays(networks):
-        shapes = {item.name: item.shape for item in networks[index].populations}
-        shape = (networks[index].steps, *shapes[population])
-        node = f"{networks[index].name}.{population}.{field}"
-        recorded[index][population][field] = _checked(arrays, key, field, shape, node)
+        shape = (networks[index].steps, *population.shape)
+        node = f"{networks[index].name}.{population.name}.{field}"
+        array = _checked(arrays, key, population.dtype(field), shape, node)
+        recorded[index][population.name][field] = array
     return tuple(
         LavaResult(done, duration)
         for done, duration in zip(recorded, answer["seconds"], strict=True)
@@ -217,18 +227,22 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _checked(
-    arrays: Mapping[str, NDArray[Any]], key: str, field: str, shape: tuple[int, ...], node: str
+    arrays: Mapping[str, NDArray[Any]],
+    key: str,
+    dtype: type[np.generic],
+    shape: tuple[int, ...],
+    node: str,
 ) -> NDArray[Any]:
     """One array of the answer, with the shape, dtype and range that it must have."""
     array = arrays.get(key)
     if array is None:
         raise LavaError("the Lava worker answered garbage: the array is missing", node=node)
-    if array.shape != shape or array.dtype != DTYPES[field]:
+    if array.shape != shape or array.dtype != dtype:
         raise LavaError(
             f"the Lava worker answered garbage: {array.dtype} {array.shape} instead of "
-            f"{np.dtype(DTYPES[field])} {shape}",
+            f"{np.dtype(dtype)} {shape}",
             node=node,
         )
-    if field == "s" and array.max() > 1:
+    if dtype == np.uint8 and array.max() > 1:
         raise LavaError("the Lava worker answered garbage: spikes other than 0 and 1", node=node)
     return array

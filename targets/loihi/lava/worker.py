@@ -1,13 +1,9 @@
 """The stand-alone program that runs networks in Lava: `python worker.py JOB_DIR`.
 
-It needs Python 3.10, numpy and lava-nc, and nothing of neurodeploy.  It reads
-`JOB_DIR/job.json` and `JOB_DIR/arrays.npz` (layout: see `job.py`, which writes them) and answers
-with `JOB_DIR/result.npz` and, last, `JOB_DIR/result.json`.  Arrays of the job are in the order
-(C, H, W) with correlation kernels; Lava's are (W, H, C) with true convolution.  All arithmetic is
-that of Lava's own fixed-point models: the subclasses here only set states, clear a buffer and
-record.
-
-Sources, all in lava-nc 0.10.0: `lava/proc/{lif,dense,sparse,conv}/models.py`.
+It needs Python 3.10, numpy and lava-nc, and nothing of neurodeploy but `worker_models.py`, which
+lies beside it.  It reads `JOB_DIR/job.json` and `JOB_DIR/arrays.npz` (layout: see `job.py`, which
+writes them) and answers with `JOB_DIR/result.npz` and, last, `JOB_DIR/result.json`.  Arrays of the
+job are in the order (C, H, W) with correlation kernels; Lava's are (W, H, C) with true convolution.
 """
 
 from __future__ import annotations
@@ -16,7 +12,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import signal
 import sys
 import time
 import traceback
@@ -26,103 +21,31 @@ from typing import Any
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
-from lava.proc.conv.models import PyConvModelFixed
+from lava.proc.atrlif.process import ATRLIF
 from lava.proc.conv.process import Conv
-from lava.proc.dense.models import PyDenseModelBitAcc
-from lava.proc.dense.process import Dense
-from lava.proc.io.source import PySendModelFixed, RingBuffer
-from lava.proc.lif.models import PyLifModelBitAcc
-from lava.proc.lif.process import LIF
-from lava.proc.sparse.models import PySparseModelBitAcc
-from lava.proc.sparse.process import Sparse
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.graded.process import GradedReluVec, GradedVec
+from lava.proc.io.source import RingBuffer
+from lava.proc.lif.process import LIF, LIFReset, TernaryLIF
+from lava.proc.prodneuron.process import ProdNeuron
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.process import RF_IZ
+from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
+from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
-SPARSE_ABOVE = 512  # a diagonal self-synapse of more neurons is handed to Lava as a csr matrix
-# What can be recorded: the model's attribute and the dtype.
-FIELDS: dict[str, tuple[str, type]] = {
-    "s": ("s_out_buff", np.uint8),
-    "u": ("u", np.int32),
-    "v": ("v", np.int32),
-}
-NEVER = {"reset": False, "start": 0, "period": None}
+sys.path.append(str(Path(__file__).resolve().parent))  # at the end: it hides no module of Lava's
+from worker_models import MODELS, BiasedLIF, BiasedLIFReset  # type: ignore[import-not-found]
 
-
-def is_reset_step(schedule: dict[str, Any], time_step: int) -> bool:
-    """Whether the states are reset in a step; Lava counts from 1, the schedule from 0."""
-    since = time_step - 1 - schedule["start"]
-    if not schedule["reset"] or since < 0:
-        return False
-    return bool(since == 0 if schedule["period"] is None else since % schedule["period"] == 0)
-
-
-class Outspoken:
-    """Ends the worker when a model fails, where Lava would wait for ever (lava-nc/lava #231)."""
-
-    def _spike(self) -> None:
-        try:
-            super()._spike()  # type: ignore[misc]
-        except Exception:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os.kill(os.getppid(), signal.SIGTERM)
-            os._exit(1)
-
-
-class RecordingLif(Outspoken, PyLifModelBitAcc):
-    """Lava's bit-accurate LIF that resets its state on schedule and records what it does."""
-
-    def run_spk(self) -> None:
-        recorder = self.proc_params["recorder"]
-        if is_reset_step(recorder["schedule"], self.time_step):
-            self.u[:] = self.proc_params["u"]
-            self.v[:] = self.proc_params["v"]
-        super().run_spk()
-        if self.time_step == 1:
-            self.recorded = {
-                field: np.empty((recorder["steps"], *self.u.shape), FIELDS[field][1])
-                for field in recorder["files"]
-            }
-        for field, array in self.recorded.items():
-            array[self.time_step - 1] = getattr(self, FIELDS[field][0])
-        if self.time_step == recorder["steps"]:
-            for field, array in self.recorded.items():
-                np.save(recorder["files"][field], array)
-
-
-class ResettingDense(Outspoken, PyDenseModelBitAcc):
-    """Lava's bit-accurate Dense that can forget, on schedule, the spikes of the step before."""
-
-    def run_spk(self) -> None:
-        if is_reset_step(self.proc_params["schedule"], self.time_step):
-            self.a_buff[:] = 0
-        super().run_spk()
-
-
-class ResettingSparse(Outspoken, PySparseModelBitAcc):
-    """Lava's bit-accurate Sparse that can forget, on schedule, the spikes of the step before."""
-
-    def run_spk(self) -> None:
-        if is_reset_step(self.proc_params["schedule"], self.time_step):
-            self.a_buff[:] = 0
-        super().run_spk()
-
-
-class PlainConv(Outspoken, PyConvModelFixed):
-    """Lava's fixed-point Conv."""
-
-
-class PlainSource(Outspoken, PySendModelFixed):
-    """Lava's fixed-point RingBuffer source."""
-
-
-MODELS = {
-    LIF: RecordingLif,
-    Dense: ResettingDense,
-    Sparse: ResettingSparse,
-    Conv: PlainConv,
-    RingBuffer: PlainSource,
-}
+# Lava's names of the ports.
+PORTS = {"current": "a_in", "real": "a_real_in", "imag": "a_imag_in", "first": "a_in1",
+         "second": "a_in2", "bias": "bias_in"}  # fmt: skip
+# The registers that hold the initial values of states.
+INITIAL = {"u0": "u", "v0": "v", "i0": "i", "r0": "r"}
+# States that start at 0 and have no register.
+ZEROS = ("sigma", "act", "residue", "error", "real", "imag")
+UNIT_12, UNIT_6 = 4096.0, 64.0
 
 
 def to_lava(array: np.ndarray) -> np.ndarray:
@@ -150,22 +73,72 @@ def parameter(array: np.ndarray) -> Any:
     return int(array.item()) if array.size == 1 else to_lava(array.astype(np.int64))
 
 
+def build_neurons(population: dict[str, Any], arrays: Any, biased: bool) -> Any:
+    """The process of a population's neurons.
+
+    Where Lava's constructor takes fractions, they are such that it arrives at the registers.
+    """
+    shape = tuple(population["shape"][::-1])
+    values = {name: parameter(arrays[key]) for name, key in population["registers"].items()}
+    values = {INITIAL.get(name, name): value for name, value in values.items()}
+    model = population["model"]
+    if model == "lif":
+        resets = "reset_interval" in values
+        plain, with_input = (LIFReset, BiasedLIFReset) if resets else (LIF, BiasedLIF)
+        return (with_input if biased else plain)(shape=shape, **values)
+    if model in ("rf", "rf-iz"):
+        return build_resonator(RF if model == "rf" else RF_IZ, shape, values)
+    if model == "sigma-delta":
+        values["act_mode"] = ActivationMode.RELU if values.pop("relu") else ActivationMode.UNIT
+    if "cum_error" in values:
+        values["cum_error"] = bool(values["cum_error"])
+    if model == "atrlif":
+        for name in ("delta_i", "delta_v", "delta_theta", "delta_r"):
+            values[name] = values[name] / UNIT_12  # exact: a power of two
+        for name in ("theta_0", "theta_step"):
+            values[name] = values[name] / UNIT_6
+    process = {
+        "ternary-lif": TernaryLIF,
+        "sigma": Sigma,
+        "delta": Delta,
+        "sigma-delta": SigmaDelta,
+        "atrlif": ATRLIF,
+        "prod": ProdNeuron,
+        "graded": GradedVec,
+        "graded-relu": GradedReluVec,
+    }[model]
+    return process(shape=shape, **values)
+
+
+def build_resonator(process: Any, shape: tuple[int, ...], values: dict[str, Any]) -> Any:
+    """RF or RF_IZ, with the integers that its constructor would compute from period and alpha."""
+    exponents = {name: values[name] for name in ("state_exp", "decay_bits")}
+    resonator = process(shape=shape, period=4.0, alpha=0.0, **exponents)
+    for name in ("sin_decay", "cos_decay", "vth"):
+        getattr(resonator, name).init = values[name]
+    return resonator
+
+
 def build_population(
-    population: dict[str, Any], arrays: Any, steps: int, files: dict[str, str]
-) -> LIF:
-    """The LIF process of one population."""
-    values = {
-        name: parameter(arrays[population[name]])
-        for name in ("du", "dv", "vth", "bias_mant", "bias_exp")
+    population: dict[str, Any], arrays: Any, steps: int, files: dict[str, str], biased: bool
+) -> Any:
+    """The process of a population, told when to restart and what to record."""
+    process = build_neurons(population, arrays, biased)
+    initial: dict[str, Any] = {name: 0 for name in ZEROS if hasattr(process, name)}
+    for name, key in population["registers"].items():
+        if name in INITIAL:
+            initial[INITIAL[name]] = parameter(arrays[key])
+    if population["model"] == "atrlif":
+        initial["theta"] = parameter(arrays[population["registers"]["theta_0"]])
+    spikes = population["model"] in ("lif", "rf", "rf-iz", "atrlif")
+    process.proc_params["schedule"] = {key: population[key] for key in ("reset", "start", "period")}
+    process.proc_params["initial"] = initial
+    process.proc_params["steps"] = steps
+    process.proc_params["files"] = files
+    process.proc_params["dtypes"] = {
+        name: np.uint8 if name == "s" and spikes else np.int32 for name in files
     }
-    u, v = (parameter(arrays[population[name]]) for name in ("u0", "v0"))
-    recorder = {"schedule": schedule_of(population), "steps": steps, "files": files}
-    return LIF(shape=tuple(population["shape"][::-1]), u=u, v=v, recorder=recorder, **values)
-
-
-def schedule_of(population: dict[str, Any]) -> dict[str, Any]:
-    """Only what says when a population is reset."""
-    return {key: population[key] for key in NEVER}
+    return process
 
 
 def build_input(source: dict[str, Any], arrays: Any) -> RingBuffer:
@@ -174,37 +147,38 @@ def build_input(source: dict[str, Any], arrays: Any) -> RingBuffer:
     return RingBuffer(data=to_lava(data) if data.ndim == 4 else np.ascontiguousarray(data))
 
 
-def connect_dense(
-    synapse: dict[str, Any], weight: np.ndarray, source: Any, target: Any, schedule: dict[str, Any]
-) -> None:
-    """Join two processes with Dense weights, or a csr matrix for a large diagonal self-synapse.
+def connect_dense(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> None:
+    """Join a process to a port with (Delay)Dense or (Delay)Sparse.
 
-    Dense works on flattened tensors, so rows and columns are put in Lava's order.
+    These work on flattened tensors, so rows and columns are put in Lava's order.
     """
-    source_order, target_order = (
-        flat_order(port.shape[::-1]) for port in (source.s_out, target.a_in)
-    )
-    weight = weight.astype(np.int32)[np.ix_(target_order, source_order)]
+    order = np.ix_(flat_order(port.shape[::-1]), flat_order(source.s_out.shape[::-1]))
+    weights = arrays[synapse["weight"]].astype(np.int32)[order]
+    delays = arrays[synapse["delay"]].astype(np.int64)
+    sparse = synapse["kind"] == "sparse"
     options = {
         "weight_exp": synapse["weight_exp"],
         "num_weight_bits": synapse["num_weight_bits"],
         "sign_mode": SignMode[synapse["sign_mode"].upper()],
-        "schedule": schedule,
+        "num_message_bits": synapse["num_message_bits"],
     }
-    recurrent = synapse["source"] == synapse["target"]
-    if recurrent and len(weight) > SPARSE_ABOVE and np.count_nonzero(weight) <= len(weight):
-        process = Sparse(weights=csr_matrix(weight), **options)
+    if delays.any():
+        full = np.broadcast_to(delays, weights.shape) if delays.size == 1 else delays[order]
+        options["delays"] = csr_matrix(full) if sparse else np.ascontiguousarray(full)
+    if sparse:
+        process = (DelaySparse if delays.any() else Sparse)(weights=csr_matrix(weights), **options)
     else:
-        process = Dense(weights=weight, **options)
+        process = (DelayDense if delays.any() else Dense)(weights=weights, **options)
+    process.proc_params["forget"] = synapse["forget"]
     source.s_out.reshape(process.s_in.shape).connect(process.s_in)
-    process.a_out.reshape(target.a_in.shape).connect(target.a_in)
+    process.a_out.reshape(port.shape).connect(port)
 
 
-def connect_conv(synapse: dict[str, Any], weight: np.ndarray, source: Any, target: Any) -> None:
+def connect_conv(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> None:
     """Join two (W, H, C) processes with Conv, which ignores weight_exp: it is shifted in here."""
     if synapse["weight_exp"] < 0:
         raise ValueError(f"conv synapse {synapse['name']}: Lava's Conv has no negative weight_exp")
-    kernel = weight.astype(np.int32)[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
+    kernel = arrays[synapse["weight"]].astype(np.int32)[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
     process = Conv(
         weight=np.ascontiguousarray(kernel) << synapse["weight_exp"],
         input_shape=source.s_out.shape,
@@ -212,37 +186,40 @@ def connect_conv(synapse: dict[str, Any], weight: np.ndarray, source: Any, targe
         padding=tuple(synapse["padding"][::-1]),
         dilation=tuple(synapse["dilation"][::-1]),
         groups=synapse["groups"],
+        num_message_bits=synapse["num_message_bits"],
     )
+    process.proc_params["forget"] = synapse["forget"]
     source.s_out.connect(process.s_in)
-    process.a_out.connect(target.a_in)
+    process.a_out.connect(port)
 
 
-def build(network: dict[str, Any], arrays: Any, files: list[dict[str, str]]) -> list[LIF]:
+def build(network: dict[str, Any], arrays: Any, files: list[dict[str, str]]) -> list[Any]:
     """All processes of a network, connected; returns those of its populations."""
     populations = network["populations"]
+    biased = {synapse["target"] for synapse in network["synapses"] if synapse["port"] == "bias"}
     neurons = [
-        build_population(population, arrays, network["steps"], saved)
+        build_population(population, arrays, network["steps"], saved, population["name"] in biased)
         for population, saved in zip(populations, files, strict=True)
     ]
     targets = {
-        population["name"]: lif for population, lif in zip(populations, neurons, strict=True)
+        population["name"]: process
+        for population, process in zip(populations, neurons, strict=True)
     }
-    schedules = {population["name"]: schedule_of(population) for population in populations}
     sources = {source["name"]: build_input(source, arrays) for source in network["inputs"]}
     sources |= targets
     for synapse in network["synapses"]:
-        weight = arrays[synapse["weight"]]
-        source, target = sources[synapse["source"]], targets[synapse["target"]]
-        if synapse["kind"] == "conv2d":
-            connect_conv(synapse, weight, source, target)
+        source = sources[synapse["source"]]
+        port = getattr(targets[synapse["target"]], PORTS[synapse["port"]])
+        if synapse["kind"] == "direct":
+            source.s_out.connect(port)
+        elif synapse["kind"] == "conv2d":
+            connect_conv(synapse, arrays, source, port)
         else:
-            recurrent = synapse["source"] == synapse["target"]
-            schedule = schedules[synapse["target"]] if recurrent else NEVER
-            connect_dense(synapse, weight, source, target, schedule)
+            connect_dense(synapse, arrays, source, port)
     return neurons
 
 
-def run_connected(neuron: LIF, steps: int, config: Loihi2SimCfg) -> None:
+def run_connected(neuron: Any, steps: int, config: Loihi2SimCfg) -> None:
     """Run a process and all that is connected to it."""
     try:
         neuron.run(condition=RunSteps(num_steps=steps), run_cfg=config)

@@ -17,6 +17,7 @@ from neurodeploy.errors import LavaError
 from neurodeploy.targets.loihi.lava import environment, runner
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
 from neurodeploy.targets.loihi.lava.runner import (
+    Forget,
     LavaInput,
     LavaNetwork,
     LavaPopulation,
@@ -41,9 +42,8 @@ def population(name: str, shape: tuple[int, ...], **changes: Any) -> LavaPopulat
         "u0": 0,
         "v0": 0,
     }
-    changes = {key: ints(value) if key in values else value for key, value in changes.items()}
-    defaults = {key: ints(value) for key, value in values.items()}
-    return LavaPopulation(name, shape, **(defaults | changes))
+    registers = {key: ints(changes.pop(key, value)) for key, value in values.items()}
+    return LavaPopulation(name, shape, registers, **changes)
 
 
 def spikes(rng: np.random.Generator, steps: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -66,15 +66,15 @@ def int32(values: Ints) -> Ints:
     return values.astype(np.int32).astype(np.int64)
 
 
-def step_lif(p: LavaPopulation, u: Ints, v: Ints, a: Ints) -> tuple[Ints, Ints, Ints]:
+def step_lif(r: Mapping[str, Ints], u: Ints, v: Ints, a: Ints) -> tuple[Ints, Ints, Ints]:
     """One step of Lava's bit-accurate LIF (PyLifModelBitAcc)."""
     limit = 2**23
-    u = int32(toward_zero(u * (4096 - (p.du + 1)), 12) + (a << 6))
+    u = int32(toward_zero(u * (4096 - (r["du"] + 1)), 12) + (a << 6))
     u = np.where(u > limit, u - 2 * limit, u)
     u = np.where(u <= -limit, u + 2 * limit, u)
-    v = int32(toward_zero(v * (4096 - p.dv), 12) + u + (p.bias_mant << p.bias_exp))
+    v = int32(toward_zero(v * (4096 - r["dv"]), 12) + u + (r["bias_mant"] << r["bias_exp"]))
     v = np.clip(v, -limit + 1, limit - 1)
-    s = (v > (p.vth << 6)).astype(np.int64)
+    s = (v > (r["vth"] << 6)).astype(np.int64)
     return u, np.where(s == 1, 0, v), s
 
 
@@ -116,7 +116,7 @@ def simulate(network: LavaNetwork) -> dict[str, dict[str, Ints]]:
         for synapse in network.synapses
     }
     state = {
-        p.name: (p.u0 + np.zeros(p.shape, np.int64), p.v0 + np.zeros(p.shape, np.int64))
+        p.name: tuple(p.registers[key] + np.zeros(p.shape, np.int64) for key in ("u0", "v0"))
         for p in network.populations
     }
     recorded = {
@@ -132,8 +132,8 @@ def simulate(network: LavaNetwork) -> dict[str, dict[str, Ints]]:
                 if synapse.target == name and not forgotten:
                     a += on_the_way[synapse.name]
             if is_reset(p, t):
-                state[name] = (p.u0 + 0 * a, p.v0 + 0 * a)
-            u, v, sent[name] = step_lif(p, *state[name], a)
+                state[name] = tuple(p.registers[key] + 0 * a for key in ("u0", "v0"))
+            u, v, sent[name] = step_lif(p.registers, *state[name], a)
             state[name] = (u, v)
             for field, values in (("s", sent[name]), ("u", u), ("v", v)):
                 recorded[name][field][t] = values
@@ -180,8 +180,10 @@ def dense_network() -> LavaNetwork:
         (hidden, out),
         (
             LavaSynapse("forward", "in", "hidden", "dense", even(rng, 5, 6)),
-            LavaSynapse("reset a", "hidden", "hidden", "dense", -80 * diagonal),
-            LavaSynapse("reset b", "hidden", "hidden", "dense", -7 * diagonal, 2, "inhibitory"),
+            LavaSynapse("reset a", "hidden", "hidden", "dense", -80 * diagonal,
+                        forget=Forget(1, 12)),
+            LavaSynapse("reset b", "hidden", "hidden", "dense", -7 * diagonal, 2, "inhibitory",
+                        forget=Forget(1, 12)),
             LavaSynapse("readout", "hidden", "out", "dense", even(rng, 3, 5) // 8 * 8, -3,
                         num_weight_bits=6),
             LavaSynapse("more", "hidden", "out", "dense", ints(rng.integers(0, 50, (3, 5))), 0,
@@ -213,7 +215,7 @@ def convolutional_network() -> LavaNetwork:
             LavaSynapse("c1", "in", "first", "conv2d", even(rng, 4, 2, 2, 3),
                         stride=(1, 2), padding=(1, 1)),
             LavaSynapse("self", "first", "first", "dense", -2 * diagonal * rng.integers(0, 90, 140),
-                        1),
+                        1, forget=Forget(1, 10)),
             LavaSynapse("c2", "first", "second", "conv2d", even(rng, 6, 2, 2, 3), 2,
                         stride=(2, 1), padding=(0, 1), dilation=(3, 1), groups=2),
             LavaSynapse("flat", "second", "out", "dense", even(rng, 3, 60)),
@@ -233,7 +235,7 @@ def unconnected_network() -> LavaNetwork:
         15,
         (),
         (large, population("alone", (2,), bias_mant=[900, 1500], dv=50, record=EVERYTHING)),
-        (LavaSynapse("self", "large", "large", "dense", weight, -1),),
+        (LavaSynapse("self", "large", "large", "sparse", weight, -1, forget=Forget(2, 5)),),
     )
 
 
@@ -290,7 +292,8 @@ def test_a_failure_inside_a_model_ends_the_run_with_its_reason(
 ) -> None:
     monkeypatch.setattr(runner, "validate", lambda network: None)
     network = dense_network()
-    bad = replace(network.populations[0], du=ints([1, 2]))
+    hidden = network.populations[0]
+    bad = replace(hidden, registers={**hidden.registers, "du": ints([1, 2])})
     network = replace(network, populations=(bad, network.populations[1]))
     with pytest.raises(LavaError, match=r"signal 15 .*ValueError: operands could not be"):
         runner.run([network], environment=lava, timeout=60)

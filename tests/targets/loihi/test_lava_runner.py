@@ -24,6 +24,7 @@ from neurodeploy.errors import InputError, LavaError
 from neurodeploy.targets.loihi.lava import runner
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
 from neurodeploy.targets.loihi.lava.runner import (
+    Forget,
     LavaInput,
     LavaNetwork,
     LavaPopulation,
@@ -36,8 +37,10 @@ def ints(values: Any) -> NDArray[np.int64]:
 
 
 def population(shape: tuple[int, ...], record: tuple[Any, ...] = ("s",)) -> LavaPopulation:
-    values = map(ints, (4095, 4096, 100, 0, 0, 0, 0))
-    return LavaPopulation("out", shape, *values, record=record)
+    names = ("du", "dv", "vth", "bias_mant", "bias_exp", "u0", "v0")
+    values = (4095, 4096, 100, 0, 0, 0, 0)
+    registers = {name: ints(value) for name, value in zip(names, values, strict=True)}
+    return LavaPopulation("out", shape, registers, record=record)
 
 
 def small_network() -> LavaNetwork:
@@ -263,9 +266,33 @@ def test_an_interrupt_ends_the_worker_and_goes_on(
 # --- what is sent --------------------------------------------------------------------------------
 
 
+FIELDS = {"name", "shape", "registers", "model", "start", "period", "reset", "record"}
+DELTA = {name: ints(value) for name, value in
+         {"vth": 1, "spike_exp": 6, "state_exp": 6, "cum_error": 0}.items()}  # fmt: skip
+TERNARY = {name: ints(0) for name in ("du", "dv", "bias_mant", "bias_exp", "u0", "v0", "vth_hi")}
+
+
 def with_population(**changes: Any) -> LavaNetwork:
+    """The network whose population has other registers or fields."""
     network = small_network()
-    return replace(network, populations=(replace(network.populations[0], **changes),))
+    out = network.populations[0]
+    fields = {key: changes.pop(key) for key in FIELDS & set(changes)}
+    registers = fields.pop("registers", {**out.registers, **changes})
+    out = replace(out, registers=registers, **fields)
+    return replace(network, populations=(out,))
+
+
+def joined(**changes: Any) -> LavaNetwork:
+    """Sigma neurons, one of two populations of which feeds the other directly."""
+    sigma = LavaPopulation("a", (3,), {}, "sigma")
+    direct = LavaSynapse("d", "a", "b", "direct", ints([1]))
+    return LavaNetwork(
+        "joined",
+        5,
+        (),
+        (sigma, replace(sigma, name="b")),
+        (replace(direct, **changes),),
+    )
 
 
 def with_synapse(network: LavaNetwork, **changes: Any) -> LavaNetwork:
@@ -305,7 +332,7 @@ def with_input(**changes: Any) -> LavaNetwork:
         (replace(small_network(), populations=()), "at least one population"),
         (with_synapse(small_network(), source="nobody"), "w: no source named nobody"),
         (with_synapse(small_network(), target="in"), "w: no population named in"),
-        (with_synapse(small_network(), kind="sparse"), "unknown kind sparse"),
+        (with_synapse(small_network(), kind="pool"), "unknown kind pool"),
         (with_synapse(small_network(), sign_mode="null"), "unknown sign mode null"),
         (with_synapse(small_network(), weight=ints(np.full((3, 4), -258))), "weight holds -258"),
         (with_synapse(small_network(), weight=ints(np.full((3, 4), 3))), "multiples of 2"),
@@ -314,9 +341,30 @@ def with_input(**changes: Any) -> LavaNetwork:
         (with_synapse(small_network(), weight=ints(np.full((3, 4), -2)), sign_mode="excitatory"),
          "weight holds -2, outside 0 to 255"),
         (with_synapse(small_network(), weight=np.zeros((3, 4))), "weight must be an integer"),
-        (with_synapse(small_network(), weight=ints(np.zeros((4, 3)))), r"instead of \(3, 4\)"),
+        (with_synapse(small_network(), weight=ints(np.zeros((4, 3)))), r"not \(3, 4\)"),
         (with_synapse(small_network(), weight_exp=17), "weight_exp is 17"),
-        (with_synapse(small_network(), num_weight_bits=9), "num_weight_bits is 9"),
+        (with_synapse(small_network(), num_weight_bits=10), "num_weight_bits is 10"),
+        (with_synapse(small_network(), num_weight_bits=9, sign_mode="excitatory",
+                      weight=ints(np.zeros((3, 4)))), "num_weight_bits is 9"),
+        (with_synapse(small_network(), num_message_bits=32), "num_message_bits is 32"),
+        (with_synapse(small_network(), delay=ints([64])), "delay holds 64, outside 0 to 63"),
+        (with_synapse(small_network(), delay=np.array([1.0])), "delay must be an integer array"),
+        (with_synapse(small_network(), delay=ints([1, 2])), r"delay has shape \(2,\)"),
+        (with_synapse(conv_network(), delay=ints([1])), "delay holds 1, outside 0 to 0"),
+        (with_synapse(small_network(), port="real"), "w: lif has no input real"),
+        (with_synapse(small_network(), forget=Forget(0, 1, steps=0)), "less than one step"),
+        (with_population(model="alif"), "unknown model alif"),
+        (with_population(registers={}), "registers are missing: bias_exp"),
+        (with_population(alpha=ints(1)), "lif has no registers alpha"),
+        (with_population(reset_offset=ints(3)), "there is a reset_offset, but no reset_interval"),
+        (with_population(reset_interval=ints([1, 2, 3]), reset_offset=ints(0)), "needs one value"),
+        (with_population(model="delta", registers={**DELTA, "vth": ints(2**19)}),
+         "vth << 12 holds 524288"),
+        (with_population(model="ternary-lif", registers={**TERNARY, "vth_lo": ints(1)}),
+         "vth_lo is 1, above vth_hi, which is 0"),
+        (joined(source="b", target="a", weight=ints([2])), "has the one weight 1"),
+        (joined(target="a"), "a: direct connections form a loop"),
+
         (with_synapse(conv_network(), weight_exp=-1), "weight_exp is -1, outside 0"),
         (with_synapse(conv_network(), stride=(1, 2)), r"makes \(3, 3, 2\)"),
         (with_synapse(conv_network(), groups=2), "do not fit 2 channels"),

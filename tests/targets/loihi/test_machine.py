@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import TILE, Layout
-from neurodeploy.targets.loihi.machine import REGISTERS, STATES, LoihiMachine
+from neurodeploy.targets.loihi.machine import STATES, LoihiMachine
+from neurodeploy.targets.loihi.models import MODELS
 
 M24, M31 = 2**23, 2**31
 MACHINES = {
@@ -60,7 +61,7 @@ def run(
 
 
 def population(shape: tuple[int, ...] = (4,), **registers: Any) -> Neurons:
-    values = dict.fromkeys(REGISTERS, 0) | {"du": 4095, "vth": 100} | registers
+    values = dict.fromkeys(MODELS["lif"].registers, 0) | {"du": 4095, "vth": 100} | registers
     parameters = {name: np.atleast_1d(np.asarray(v, np.int64)) for name, v in values.items()}
     return Neurons("n", shape, 1, parameters, np.ones(1))
 
