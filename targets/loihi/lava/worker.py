@@ -148,7 +148,7 @@ def build_input(source: dict[str, Any], arrays: Any) -> RingBuffer:
     return RingBuffer(data=to_lava(data) if data.ndim == 4 else np.ascontiguousarray(data))
 
 
-def connect_dense(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> None:
+def connect_dense(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> Any:
     """Join a process to a port with (Delay)Dense or (Delay)Sparse.
 
     These work on flattened tensors, so rows and columns are put in Lava's order.
@@ -173,9 +173,10 @@ def connect_dense(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) 
     process.proc_params["forget"] = synapse["forget"]
     source.s_out.reshape(process.s_in.shape).connect(process.s_in)
     process.a_out.reshape(port.shape).connect(port)
+    return process
 
 
-def connect_conv(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> None:
+def connect_conv(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -> Conv:
     """Join two (W, H, C) processes with Conv, which ignores weight_exp: it is shifted in here."""
     if synapse["weight_exp"] < 0:
         raise ValueError(f"conv synapse {synapse['name']}: Lava's Conv has no negative weight_exp")
@@ -192,32 +193,33 @@ def connect_conv(synapse: dict[str, Any], arrays: Any, source: Any, port: Any) -
     process.proc_params["forget"] = synapse["forget"]
     source.s_out.connect(process.s_in)
     process.a_out.connect(port)
+    return process
 
 
-def build(network: dict[str, Any], arrays: Any, files: list[dict[str, str]]) -> list[Any]:
-    """All processes of a network, connected; returns those of its populations."""
+def build(
+    network: dict[str, Any], arrays: Any, files: list[dict[str, str]]
+) -> tuple[list[Any], list[Any]]:
+    """All processes of a network, connected: (those of its populations, the others)."""
     populations = network["populations"]
     biased = {synapse["target"] for synapse in network["synapses"] if synapse["port"] == "bias"}
-    neurons = [
-        build_population(population, arrays, network["steps"], saved, population["name"] in biased)
-        for population, saved in zip(populations, files, strict=True)
-    ]
     targets = {
-        population["name"]: process
-        for population, process in zip(populations, neurons, strict=True)
+        population["name"]: build_population(
+            population, arrays, network["steps"], saved, population["name"] in biased
+        )
+        for population, saved in zip(populations, files, strict=True)
     }
     sources = {source["name"]: build_input(source, arrays) for source in network["inputs"]}
+    others: list[Any] = list(sources.values())
     sources |= targets
     for synapse in network["synapses"]:
         source = sources[synapse["source"]]
         port = getattr(targets[synapse["target"]], PORTS[synapse["port"]])
         if synapse["kind"] == "direct":
             source.s_out.connect(port)
-        elif synapse["kind"] == "conv2d":
-            connect_conv(synapse, arrays, source, port)
         else:
-            connect_dense(synapse, arrays, source, port)
-    return neurons
+            connect = connect_conv if synapse["kind"] == "conv2d" else connect_dense
+            others.append(connect(synapse, arrays, source, port))
+    return list(targets.values()), others
 
 
 def run_connected(neuron: Any, steps: int, config: Loihi2SimCfg) -> None:
@@ -236,8 +238,10 @@ def run_network(
         {field: str(job / f"{index}.{i}.{field}.npy") for field in population["record"]}
         for i, population in enumerate(network["populations"])
     ]
-    neurons = build(network, arrays, files)
-    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=MODELS)
+    neurons, others = build(network, arrays, files)
+    # By process, not by class: Lava then need not look for models in the files of each class.
+    models = {process: MODELS[type(process)] for process in (*neurons, *others)}
+    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
     for neuron in neurons:
         if neuron.runtime is None:  # Lava runs what is connected to it, and nothing else
             run_connected(neuron, network["steps"], config)
