@@ -1,7 +1,9 @@
-"""The private Python 3.10 environment in which Lava runs: find an interpreter, build it, locate it.
+"""The private environment in which Lava runs: build it and locate it.
 
 Lava (lava-nc 0.10.0) declares `python >=3.10,<3.11` and `numpy <2`, so it cannot share an
-environment with this library on newer Pythons.
+environment with this library on newer Pythons.  Python 3.10 with the untouched packages is the
+reference.  Where there is none, the same packages are installed into 3.11, 3.12 or 3.13 without
+asking them, and the worker is started through `shim.py`.
 """
 
 from __future__ import annotations
@@ -20,33 +22,54 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurodeploy.errors import LavaError
+from neurodeploy.targets.loihi.lava.interpreters import (
+    PYTHONS,
+    REFERENCE,
+    SUPPORTED,
+    find_python,
+)
 
-PYTHON_VERSION = (3, 10)
 MARKER = ".neurodeploy-lava.json"
 INSTALL_LOG = "install.log"
 INSTALL_HINT = "Run `neurodeploy lava install`"
-# Installed without its dependencies: it pins torch 2.3, several gigabytes that nothing here needs.
-LAVA_DL = "lava-dl==0.6.0"
-_PROBE = "import json, sys; print(json.dumps([list(sys.version_info[:3]), sys.executable]))"
-_PROBE_SECONDS = 30.0
+# Pins other than those of requirements.txt: numpy 1.26 has no wheels for Python 3.13.
+OTHER_PINS = {"3.13": {"numpy": "2.2.6"}}
 
 
 @dataclass(frozen=True)
 class LavaEnvironment:
     """An interpreter that can import Lava.
 
-    `python` is its executable; `versions` maps distribution names to the versions it holds.
+    `python` is its executable; `versions` maps distribution names to the versions it holds, and
+    `python` to the Python's, such as "3.10".
     """
 
     python: Path
     versions: Mapping[str, str]
 
+    @property
+    def shimmed(self) -> bool:
+        """Whether Lava needs `shim.py` here: any Python but the reference."""
+        return self.versions.get("python", REFERENCE) != REFERENCE
 
-def requirements() -> dict[str, str]:
-    """The pinned version of every distribution of the environment, by name."""
+    @property
+    def title(self) -> str:
+        """What a report says of it."""
+        lava = f"lava-nc {self.versions['lava-nc']}"
+        if not self.shimmed:
+            return lava
+        return f"{lava} on Python {self.versions['python']} with neurodeploy's shim"
+
+
+def requirements(python: str = REFERENCE) -> dict[str, str]:
+    """What an environment on that Python holds: every distribution's pinned version, and `python`.
+
+    The shim is proven for exactly these versions, by the same tests as the reference.
+    """
     text = importlib.resources.files(__package__).joinpath("requirements.txt").read_text("utf-8")
     pins = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return dict(pin.split("==") for pin in [*pins, LAVA_DL])
+    held = dict(pin.split("==") for pin in pins) | OTHER_PINS.get(python, {})
+    return {"python": python if python in PYTHONS else SUPPORTED, **held}
 
 
 def environment_path() -> Path:
@@ -63,75 +86,42 @@ def environment_path() -> Path:
     return base / "neurodeploy" / f"lava-{requirements()['lava-nc']}"
 
 
-def find_python(option: str | None) -> Path:
-    """Find an interpreter of Python 3.10.
-
-    Looked at in this order: `option`, `$NEURODEPLOY_LAVA_PYTHON`, `python3.10` on PATH, pyenv's
-    versions, uv's, and the running interpreter.  A candidate counts only if it runs and says that
-    it is 3.10; the first two are what somebody asked for, so there anything else is an error.
-
-    Raises
-    ------
-    LavaError
-        An explicitly given interpreter is not Python 3.10, or there is none at all.
-    """
-    for given, origin in (
-        (option, "--python"),
-        (os.environ.get("NEURODEPLOY_LAVA_PYTHON"), "NEURODEPLOY_LAVA_PYTHON"),
-    ):
-        if given:
-            return _explicit_python(given, origin)
-    tried = []
-    for origin, candidate in _candidates():
-        if candidate is None:
-            tried.append(f"{origin}: none")
-            continue
-        found, version = _probe(candidate)
-        if found is not None and version[:2] == PYTHON_VERSION:
-            return found
-        tried.append(f"{origin}: {candidate} is {_describe(version)}")
-    raise LavaError(
-        f"Lava needs Python 3.10 and none was found (tried {'; '.join(tried)})",
-        hint="Install Python 3.10 from your system's packages, or run `pyenv install 3.10` or "
-        "`uv python install 3.10`, then `neurodeploy lava install --python PATH`",
-    )
-
-
 def install(python: str | None, progress: Callable[[str], None]) -> LavaEnvironment:
     """Build the environment at `environment_path()`, or return the complete one that is there.
 
     A virtual environment cannot be moved, so it is built in place; a marker file says from the
     start whose folder it is and names the versions only at the very end, so an interrupted
-    installation is recognised and done again.  A file lock keeps two installers apart.
+    installation is recognised and done again.  A file lock keeps two installers apart.  One that
+    needs the shim gives way to Python 3.10 as soon as there is one.
 
     Parameters
     ----------
     python:
-        A Python 3.10 interpreter, or None to look for one (see `find_python`).
+        An interpreter of Python 3.10 to 3.13, or None to look for one (see `find_python`).
     progress:
         Called with one line of text per stage.
 
     Raises
     ------
     LavaError
-        No Python 3.10, the folder holds something else, or pip failed.
+        No suitable Python, the folder holds something else, or pip failed.
     """
     _require_posix()
     path = environment_path()
     try:
         with _lock(path, progress):
-            if _problem(path) is None:
+            if _is_final(path, python):
                 progress(f"The Lava environment in {path} is complete.")
             else:
-                interpreter = find_python(python)
+                interpreter, version = find_python(python)
                 _clear(path)
                 _write_marker(path, None)
-                _build(path, interpreter, progress)
-                _write_marker(path, requirements())
+                _build(path, interpreter, version, progress)
+                _write_marker(path, requirements(version))
                 progress(f"The Lava environment in {path} is ready.")
     except OSError as error:
         raise LavaError(f"cannot install Lava into {path}: {error}") from error
-    return LavaEnvironment(_python_in(path), requirements())
+    return _at(path)
 
 
 def locate() -> LavaEnvironment:
@@ -150,11 +140,7 @@ def locate() -> LavaEnvironment:
         here = _running_interpreter()
         if here is not None:
             return here
-    path = environment_path()
-    problem = _problem(path)
-    if problem is not None:
-        raise LavaError(problem, hint=INSTALL_HINT)
-    return LavaEnvironment(_python_in(path), requirements())
+    return _at(environment_path())
 
 
 def describe_difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
@@ -170,91 +156,67 @@ def _python_in(path: Path) -> Path:
     return path / "bin" / "python"
 
 
-def _problem(path: Path) -> str | None:
-    """What keeps the environment in `path` from being used, or None."""
+def _at(path: Path) -> LavaEnvironment:
+    """The complete environment in `path`; raises `LavaError` with what keeps it from being used."""
+    versions = _read_marker(path) or {}
+    problem = _problem(path, versions)
+    if problem is not None:
+        raise LavaError(problem, hint=INSTALL_HINT)
+    return LavaEnvironment(_python_in(path), versions)
+
+
+def _problem(path: Path, versions: Mapping[str, str]) -> str | None:
     if not (path / MARKER).exists():
         return f"there is no Lava environment in {path}"
-    versions = _read_marker(path)
-    if versions is None:
+    if not versions:
         return f"the installation of the Lava environment in {path} was interrupted"
     if not _python_in(path).exists():
         return f"the Python of the Lava environment in {path} is gone"
-    difference = describe_difference(versions, requirements())
+    difference = describe_difference(versions, requirements(versions["python"]))
     if difference:
         return f"the Lava environment in {path} is of another version: {difference}"
     return None
 
 
-def _explicit_python(given: str, origin: str) -> Path:
-    """The interpreter that somebody named by a path or a command, which must be Python 3.10."""
-    found, version = _probe(Path(shutil.which(given) or given).expanduser())
-    if found is None or version[:2] != PYTHON_VERSION:
-        raise LavaError(
-            f"{given}, given by {origin}, is {_describe(version)}; Lava needs Python 3.10",
-            hint=f"Give the path of a Python 3.10, or leave {origin} out to have one looked for",
-        )
-    return found
+def _is_final(path: Path, option: str | None) -> bool:
+    """Whether the environment in `path` is complete and none that is wanted more can be built.
 
-
-def _candidates() -> Iterator[tuple[str, Path | None]]:
-    """Every place to look at, in order, with the interpreter there or None."""
-    on_path = shutil.which("python3.10")
-    yield "PATH", Path(on_path) if on_path else None
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    pyenv: list[Path | None] = [*sorted(root.glob("versions/3.10.*/bin/python"))]
-    for candidate in pyenv or [None]:
-        yield f"pyenv in {root}", candidate
-    yield "uv", _uv_python()
-    yield "the running interpreter", Path(sys.executable)
-
-
-def _uv_python() -> Path | None:
-    uv = shutil.which("uv")
-    if uv is None:
-        return None
-    answer = _output([uv, "python", "find", "3.10"]).strip()
-    return Path(answer.splitlines()[-1]) if answer else None
-
-
-def _probe(candidate: Path) -> tuple[Path | None, tuple[int, ...]]:
-    """Run an interpreter and ask for its own path and version; (None, ()) if it does not answer.
-
-    A path alone proves nothing: a pyenv shim exists for versions that are not active.
+    Wanted more is the Python that somebody asks for now, or else the reference.
     """
     try:
-        version, executable = json.loads(_output([str(candidate), "-I", "-c", _PROBE]))
-        return Path(executable), tuple(int(part) for part in version)
-    except (ValueError, TypeError):
-        return None, ()
-
-
-def _output(command: list[str]) -> str:
-    """What a command prints, or nothing if it fails, hangs or does not exist."""
+        held = _at(path).versions["python"]
+    except LavaError:
+        return False
+    if option is None and held == REFERENCE:
+        return True
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return ""
-    return done.stdout
-
-
-def _describe(version: tuple[int, ...]) -> str:
-    return "Python " + ".".join(map(str, version)) if version else "not a working interpreter"
+        _, version = find_python(option)
+    except LavaError:
+        if option is not None:
+            raise
+        return True
+    return version == held or (option is None and version != REFERENCE)
 
 
 def _running_interpreter() -> LavaEnvironment | None:
-    """The running interpreter, if it can import the pinned version of Lava."""
+    """The running interpreter, if it holds the pinned version of Lava.
+
+    What else Lava imports is its own affair on Python 3.10, where pip has seen to it; the shim is
+    proven for the pinned versions only.
+    """
     try:
         if importlib.util.find_spec("lava.proc") is None:
             return None
     except ModuleNotFoundError:
         return None
-    versions = {}
-    for name in requirements():
+    python = ".".join(map(str, sys.version_info[:2]))
+    pins = requirements(python)
+    versions = {"python": python}
+    for name in pins.keys() - versions.keys():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    if versions.get("lava-nc") != requirements()["lava-nc"]:
+    needed = {"lava-nc": pins["lava-nc"]} if python == REFERENCE else pins
+    if describe_difference(versions, needed):
         return None
     return LavaEnvironment(Path(sys.executable), versions)
 
@@ -291,18 +253,26 @@ def _clear(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def _build(path: Path, interpreter: Path, progress: Callable[[str], None]) -> None:
-    """Make the virtual environment and fill it; -I keeps PYTHONPATH out of it."""
+def _build(path: Path, interpreter: Path, version: str, progress: Callable[[str], None]) -> None:
+    """Make the virtual environment and fill it; -I keeps PYTHONPATH out of it.
+
+    Nothing but the pins is installed: lava-dl asks for torch 2.3, several gigabytes that nothing
+    here needs, and Lava's bounds on Python and numpy are what the shim is for.
+    """
     log = path / INSTALL_LOG
     pip = [str(_python_in(path)), "-I", "-m", "pip", "install", "--no-input"]
-    pip.append("--disable-pip-version-check")
+    pip += ["--disable-pip-version-check", "--no-deps"]
+    if version != REFERENCE:
+        pip.append("--ignore-requires-python")
     progress(f"Making a virtual environment in {path} with {interpreter} ...")
+    if version != REFERENCE:
+        progress(
+            f"Lava will run on Python {version} with neurodeploy's shim; {REFERENCE} needs none."
+        )
     _logged([str(interpreter), "-I", "-m", "venv", str(path)], log)
     progress("Installing Lava (460 MB on disk) ...")
-    source = importlib.resources.files(__package__).joinpath("requirements.txt")
-    with importlib.resources.as_file(source) as file:
-        _logged([*pip, "--requirement", str(file)], log)
-    _logged([*pip, "--no-deps", LAVA_DL], log)
+    pins = [f"{name}=={pin}" for name, pin in requirements(version).items() if name != "python"]
+    _logged([*pip, *pins], log)
 
 
 def _logged(command: list[str], log: Path) -> None:
@@ -328,12 +298,15 @@ def tail(log: Path, lines: int = 4) -> str:
 
 
 def _read_marker(path: Path) -> dict[str, str] | None:
-    """The versions in the marker file, or None if it is missing, unreadable or unfinished."""
+    """The versions in the marker file, or None if it is missing, unreadable or unfinished.
+
+    Markers that name no Python are from a time when there was only the reference.
+    """
     try:
         versions = json.loads((path / MARKER).read_text("utf-8"))["versions"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return versions if isinstance(versions, dict) else None
+    return {"python": REFERENCE, **versions} if isinstance(versions, dict) else None
 
 
 def _write_marker(path: Path, versions: Mapping[str, str] | None) -> None:

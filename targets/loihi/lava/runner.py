@@ -13,7 +13,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,25 +90,65 @@ def run(
     if not networks:
         return ()
     chosen = environment if environment is not None else env.locate()
-    with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as folder:
-        job = Path(folder)
-        write_job(networks, job)
-        try:
-            code = _run_worker(chosen.python, job, timeout)
-            answer = _read_answer(networks, job, code)
-            _check_versions(answer, chosen)
-            return _results(networks, answer, job)
-        finally:
-            if log is not None and (job / "log").exists():
-                shutil.copyfile(job / "log", log)
+    try:
+        with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as folder:
+            return _run(networks, Path(folder), chosen, timeout, log)
+    except OSError as error:
+        raise LavaError(f"cannot exchange files with the Lava worker: {error}") from error
 
 
-def _run_worker(python: Path, job: Path, timeout: float) -> int:
-    """Run the worker to its end and return its exit code; leave no process of it behind."""
-    source = importlib.resources.files(__package__).joinpath("worker.py")
-    with importlib.resources.as_file(source) as worker, (job / "log").open("wb") as output:
-        # -I: neither the user's environment nor the folder of worker.py shadows a module of Lava.
-        command = [str(python), "-I", "-W", _QUIET_TRACKER, str(worker), str(job)]
+def _run(
+    networks: Sequence[LavaNetwork],
+    job: Path,
+    environment: LavaEnvironment,
+    timeout: float,
+    log: Path | None,
+) -> tuple[LavaResult, ...]:
+    write_job(networks, job)
+    try:
+        names = [network.name for network in networks]
+        answer = run_worker("worker.py", names, job, environment, timeout)
+        return _results(networks, answer, job)
+    finally:
+        if log is not None and (job / "log").exists():
+            _keep(job / "log", log)
+
+
+def _keep(log: Path, place: Path) -> None:
+    """Copy the log; where that fails, what the run itself says is not lost."""
+    try:
+        shutil.copyfile(log, place)
+    except OSError as error:
+        _logger.warning("cannot keep the worker's log in %s: %s", place, error)
+
+
+def run_worker(
+    worker: str, names: Sequence[str], job: Path, environment: LavaEnvironment, timeout: float
+) -> dict[str, Any]:
+    """Let a worker do the job in a folder; `result.json` of a run that went well.
+
+    Parameters
+    ----------
+    worker: file name of a program beside this module that takes the folder and answers there.
+    names: of the networks of the job, for errors.
+
+    Raises `LavaError` as `run` does.
+    """
+    code = _run_program(worker, job, environment, timeout)
+    answer = _read_answer(names, job, code)
+    _check_versions(answer, environment)
+    return answer
+
+
+def _run_program(worker: str, job: Path, environment: LavaEnvironment, timeout: float) -> int:
+    """Run a worker to its end and return its exit code; leave no process of it behind."""
+    python, folder = environment.python, importlib.resources.files(__package__)
+    names = ("shim.py", worker) if environment.shimmed else (worker,)
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context((job / "log").open("wb"))
+        files = [stack.enter_context(importlib.resources.as_file(folder / name)) for name in names]
+        # -I: neither the user's environment nor the folder of the worker shadows a module of Lava.
+        command = [str(python), "-I", "-W", _QUIET_TRACKER, *map(str, files), str(job)]
         _logger.debug("starting %s", command)
         alive, inherited = os.pipe()
         try:
@@ -155,7 +194,7 @@ def _end_group(process: subprocess.Popen[bytes], alive: int) -> None:
     process.wait()
 
 
-def _read_answer(networks: Sequence[LavaNetwork], job: Path, code: int) -> dict[str, Any]:
+def _read_answer(names: Sequence[str], job: Path, code: int) -> dict[str, Any]:
     """`result.json` of a run that went well; an error with the reason for any other."""
     try:
         answer = json.loads((job / "result.json").read_text("utf-8"))
@@ -166,12 +205,12 @@ def _read_answer(networks: Sequence[LavaNetwork], job: Path, code: int) -> dict[
             f"the Lava worker ended with {ended} and left no result; its last words: "
             f"{env.tail(job / 'log')}"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         status = None
     if status == "error":
         lines = str(answer.get("traceback")).strip().splitlines() or ["no reason given"]
-        names = {str(index): network.name for index, network in enumerate(networks)}
-        raise LavaError(f"Lava failed: {lines[-1]}", node=names.get(str(answer.get("network"))))
+        nodes = {str(index): name for index, name in enumerate(names)}
+        raise LavaError(f"Lava failed: {lines[-1]}", node=nodes.get(str(answer.get("network"))))
     if status != "ok" or code != 0:
         raise LavaError(f"the Lava worker answered garbage: result.json, exit code {code}")
     return dict(answer)
@@ -182,10 +221,10 @@ def _check_versions(answer: Mapping[str, Any], environment: LavaEnvironment) -> 
     reported = answer.get("versions")
     if not isinstance(reported, dict):
         raise LavaError("the Lava worker answered garbage: result.json names no versions")
-    expected = {
-        name: version for name, version in environment.versions.items() if name in reported
-    } | {"lava-nc": env.requirements()["lava-nc"]}
-    difference = env.describe_difference(reported, expected)
+    found = {**reported, "python": str(reported.get("python")).rpartition(".")[0]}
+    expected = {name: version for name, version in environment.versions.items() if name in reported}
+    expected |= {"lava-nc": env.requirements()["lava-nc"]}
+    difference = env.describe_difference(found, expected)
     if difference:
         raise LavaError(
             f"{environment.python} ran another version of Lava than expected: {difference}",
@@ -203,11 +242,11 @@ def _results(
     recorded: list[dict[str, dict[str, NDArray[Any]]]] = [
         {population.name: {} for population in network.populations} for network in networks
     ]
-    arrays = _load(job / "result.npz")
+    arrays = load_arrays(job / "result.npz")
     for index, population, field, key in expected_arrays(networks):
         shape = (networks[index].steps, *population.shape)
         node = f"{networks[index].name}.{population.name}.{field}"
-        array = _checked(arrays, key, population.dtype(field), shape, node)
+        array = checked(arrays, key, population.dtype(field), shape, node)
         recorded[index][population.name][field] = array
     return tuple(
         LavaResult(done, duration)
@@ -215,18 +254,19 @@ def _results(
     )
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that a worker left; raises `LavaError` where that is no archive of them."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except FileNotFoundError:
         problem = "is missing"
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise whatever their parsing meets
         problem = f"is no archive of arrays ({error})"
     raise LavaError(f"the Lava worker answered garbage: {path.name} {problem}")
 
 
-def _checked(
+def checked(
     arrays: Mapping[str, NDArray[Any]],
     key: str,
     dtype: type[np.generic],

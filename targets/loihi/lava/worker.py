@@ -1,6 +1,6 @@
 """The stand-alone program that runs networks in Lava: `python worker.py JOB_DIR`.
 
-It needs Python 3.10, numpy and lava-nc, and nothing of neurodeploy but `worker_models.py`, which
+It needs Python 3.10 (or `shim.py`), numpy and lava-nc, and nothing of neurodeploy but `worker_models.py`, which
 lies beside it.  It reads `JOB_DIR/job.json` and `JOB_DIR/arrays.npz` (layout: see `job.py`, which
 writes them) and answers with `JOB_DIR/result.npz` and, last, `JOB_DIR/result.json`.  Arrays of the
 job are in the order (C, H, W) with correlation kernels; Lava's are (W, H, C) with true convolution.
@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -47,6 +48,18 @@ INITIAL = {"u0": "u", "v0": "v", "i0": "i", "r0": "r"}
 ZEROS = ("sigma", "act", "residue", "error", "real", "imag")
 DISTRIBUTIONS = ("lava-nc", "numpy", "scipy")
 UNIT_12, UNIT_6 = 4096.0, 64.0
+
+
+def end_with_child(number: int, frame: Any) -> None:
+    """Ends the worker when one of Lava's processes is killed, where Lava would wait for ever.
+
+    SIGTERM is how Lava's memory manager is ended where it is slow to end by itself.
+    """
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    killed = ended is not None and ended.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+    if ended is not None and killed and ended.si_status != signal.SIGTERM:
+        os.write(2, b"a process of Lava was killed by signal %d\n" % ended.si_status)
+        os._exit(1)
 
 
 def to_lava(array: np.ndarray) -> np.ndarray:
@@ -224,6 +237,8 @@ def build(
 
 def run_connected(neuron: Any, steps: int, config: Loihi2SimCfg) -> None:
     """Run a process and all that is connected to it."""
+    if hasattr(os, "waitid"):  # not on macOS, where the time limit has to do
+        signal.signal(signal.SIGCHLD, end_with_child)
     try:
         neuron.run(condition=RunSteps(num_steps=steps), run_cfg=config)
     finally:

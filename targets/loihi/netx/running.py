@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, LavaError
 from neurodeploy.frontends.lava_dl_synapses import BIASES
 from neurodeploy.program import IntArray, Program
 from neurodeploy.targets.loihi.lava import environment as env
-from neurodeploy.targets.loihi.lava.runner import load_arrays, run_worker, checked
+from neurodeploy.targets.loihi.lava.runner import checked, load_arrays, run_worker
 from neurodeploy.targets.loihi.models import MODELS
 from neurodeploy.targets.loihi.netx.options import Options
 from neurodeploy.targets.loihi.netx.reading import read_program
@@ -86,19 +85,23 @@ def run_in_netx(
             program = read_program(path, chosen, together=True)
         spikes = check_inputs(inputs, program.input_shapes, program.graded)
         (values,) = spikes.values()
-        (trace,) = run_files([NetxRun(program, path, chosen, values)], timeout=timeout, states=states)
+        (trace,) = run_files(
+            [NetxRun(program, path, chosen, values)], timeout=timeout, states=states
+        )
     return trace
 
 
 def run_files(runs: Sequence[NetxRun], *, timeout: float, states: bool = False) -> list[Trace]:
     """Run files one after another in one worker process; see `run_in_netx`."""
     environment = env.locate()
-    with tempfile.TemporaryDirectory(prefix="neurodeploy-netx-") as folder:
-        job = Path(folder)
-        names = [run.path.name for run in runs]
-        _write_job(runs, job, states=states)
-        run_worker(WORKER, names, job, environment, timeout)
-        arrays = load_arrays(job / "result.npz")
+    try:
+        with tempfile.TemporaryDirectory(prefix="neurodeploy-netx-") as folder:
+            job = Path(folder)
+            _write_job(runs, job, states=states)
+            run_worker(WORKER, [run.path.name for run in runs], job, environment, timeout)
+            arrays = load_arrays(job / "result.npz")
+    except OSError as error:
+        raise LavaError(f"cannot exchange files with the Lava worker: {error}") from error
     return [_trace(index, run, arrays, states=states) for index, run in enumerate(runs)]
 
 
@@ -171,9 +174,7 @@ def _stream(run: NetxRun) -> IntArray:
     return stream
 
 
-def _trace(
-    index: int, run: NetxRun, arrays: Mapping[str, NDArray[Any]], *, states: bool
-) -> Trace:
+def _trace(index: int, run: NetxRun, arrays: Mapping[str, NDArray[Any]], *, states: bool) -> Trace:
     """What was recorded, from the step at which each block starts."""
     program = run.program
     samples, steps = run.inputs.shape[:2]
@@ -187,7 +188,9 @@ def _trace(
             dtype = np.uint8 if field == "s" and not population.graded else np.int32
             shape = (_steps(run), *population.shape)
             parts = [
-                checked(arrays, f"{index}.{sample}.{block}.{field}", dtype, shape, f"{name}.{field}")
+                checked(
+                    arrays, f"{index}.{sample}.{block}.{field}", dtype, shape, f"{name}.{field}"
+                )
                 for sample in range(samples)
             ]
             whole = np.stack([part[population.depth : population.depth + steps] for part in parts])

@@ -1,4 +1,4 @@
-"""Finding Python 3.10 and building the Lava environment, with stand-ins for every interpreter."""
+"""Building the Lava environment, with stand-ins for every interpreter."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import fcntl
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,124 +16,41 @@ import pytest
 from neurodeploy.errors import LavaError
 from neurodeploy.targets.loihi.lava import environment
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
+from tests.targets.loihi.interpreters import script
 
 
-def script(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n" + text)
-    path.chmod(0o755)
-    return path
-
-
-def fake_python(path: Path, version: tuple[int, ...] | None) -> Path:
-    """An interpreter that says which version it is, or, like an inactive shim, fails."""
-    if version is None:
-        return script(path, "exit 127\n")
-    return script(path, f"echo '{json.dumps([version, str(path)])}'\n")
-
-
-# --- finding Python 3.10 -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which no Python 3.10 can be found: an empty home, PATH and pyenv."""
-    for name in ("NEURODEPLOY_LAVA_PYTHON", "NEURODEPLOY_LAVA_ENV", "XDG_DATA_HOME", "PYENV_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    running = fake_python(tmp_path / "running", (3, 12, 1))
-    monkeypatch.setattr(environment.sys, "executable", str(running))
-    return tmp_path
-
-
-def test_interpreters_are_looked_for_in_order(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = fake_python(bare / "running", (3, 10, 1))
-    assert environment.find_python(None) == running
-    by_uv = fake_python(bare / "uv-310", (3, 10, 2))
-    script(bare / "bin" / "uv", f'[ "$*" = "python find 3.10" ] && echo {by_uv}\n')
-    assert environment.find_python(None) == by_uv
-    by_pyenv = fake_python(bare / ".pyenv" / "versions" / "3.10.3" / "bin" / "python", (3, 10, 3))
-    assert environment.find_python(None) == by_pyenv
-    rooted = fake_python(bare / "root" / "versions" / "3.10.4" / "bin" / "python", (3, 10, 4))
-    monkeypatch.setenv("PYENV_ROOT", str(bare / "root"))
-    assert environment.find_python(None) == rooted
-    on_path = fake_python(bare / "bin" / "python3.10", (3, 10, 5))
-    assert environment.find_python(None) == on_path
-    by_variable = fake_python(bare / "chosen" / "python", (3, 10, 6))
-    monkeypatch.setenv("NEURODEPLOY_LAVA_PYTHON", str(by_variable))
-    assert environment.find_python(None) == by_variable
-    by_option = fake_python(bare / "given" / "python", (3, 10, 7))
-    assert environment.find_python(str(by_option)) == by_option
-    assert environment.find_python("python3.10") == on_path  # a command is as good as a path
-
-
-@pytest.mark.parametrize("version", [None, (3, 11, 7)], ids=["inactive shim", "another version"])
-def test_a_candidate_counts_only_if_it_runs_and_is_310(
-    bare: Path, version: tuple[int, ...] | None
-) -> None:
-    fake_python(bare / "bin" / "python3.10", version)
-    by_pyenv = fake_python(bare / ".pyenv" / "versions" / "3.10.3" / "bin" / "python", (3, 10, 3))
-    assert environment.find_python(None) == by_pyenv
-
-
-@pytest.mark.parametrize("version", [None, (3, 11, 7)], ids=["broken", "another version"])
-def test_an_interpreter_that_was_asked_for_is_never_skipped(
-    bare: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...] | None
-) -> None:
-    fake_python(bare / "bin" / "python3.10", (3, 10, 5))
-    wrong = fake_python(bare / "wrong", version)
-    said = "not a working interpreter" if version is None else "is Python 3.11.7"
-    with pytest.raises(LavaError, match=f"{wrong}, given by --python, .*{said}"):
-        environment.find_python(str(wrong))
-    monkeypatch.setenv("NEURODEPLOY_LAVA_PYTHON", str(wrong))
-    with pytest.raises(LavaError, match=f"given by NEURODEPLOY_LAVA_PYTHON, .*{said}"):
-        environment.find_python(None)
-
-
-def test_no_python_310_names_what_was_tried_and_what_to_do(bare: Path) -> None:
-    shim = fake_python(bare / "bin" / "python3.10", None)
-    with pytest.raises(LavaError) as caught:
-        environment.find_python(None)
-    said = str(caught.value)
-    for part in (
-        f"PATH: {shim} is not a working interpreter",
-        f"pyenv in {bare / '.pyenv'}: none",
-        "uv: none",
-        f"the running interpreter: {bare / 'running'} is Python 3.12.1",
-        "pyenv install 3.10",
-        "uv python install 3.10",
-        "neurodeploy lava install --python PATH",
-    ):
-        assert part in said
-    assert "\n" not in said
-
-
-# --- installing ----------------------------------------------------------------------------------
+def installable(bare: Path, version: str) -> Path:
+    """A stand-in for an interpreter on PATH whose pip writes down its calls and ends with $PIP."""
+    pip = script(bare / "pip", 'echo "$@" >>"$0.calls"; echo "ERROR: no such wheel"; exit "$PIP"\n')
+    path = bare / "bin" / f"python{version}"
+    answer = json.dumps([[*map(int, version.split(".")), 9], str(path)])
+    return script(
+        path,
+        f"""case "$2" in
+            -c) echo '{answer}' ;;
+            -m) /bin/mkdir -p "$4/bin" && /bin/cp "{pip}" "$4/bin/python" ;;
+        esac
+        """,
+    )
 
 
 @pytest.fixture
 def place(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where to install, on a machine with a stand-in for Python 3.10 whose pip ends with $PIP."""
-    monkeypatch.setenv("PATH", os.pathsep.join((str(bare / "bin"), "/usr/bin", "/bin")))
+    """Where to install, on a machine with a stand-in for Python 3.10."""
     monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(bare / "env"))
     monkeypatch.setenv("PIP", "0")
-    pip = script(bare / "pip", 'echo "$@" >>"$0.calls"; echo "ERROR: no such wheel"; exit "$PIP"\n')
-    answer = json.dumps([[3, 10, 9], str(bare / "bin" / "python3.10")])
-    script(
-        bare / "bin" / "python3.10",
-        f"""case "$2" in
-            -c) echo '{answer}' ;;
-            -m) mkdir -p "$4/bin" && cp "{pip}" "$4/bin/python" ;;
-        esac
-        """,
-    )
+    installable(bare, "3.10")
     return bare / "env"
 
 
-def install() -> tuple[LavaEnvironment, list[str]]:
+def install(python: str | None = None) -> tuple[LavaEnvironment, list[str]]:
     said: list[str] = []
-    return environment.install(None, said.append), said
+    return environment.install(python, said.append), said
+
+
+def pip_call(place: Path) -> str:
+    (call,) = (place / "bin" / "python.calls").read_text().splitlines()
+    return call
 
 
 def test_the_default_place(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,20 +66,62 @@ def test_an_installation_is_complete_and_done_once(place: Path) -> None:
     assert made.python == place / "bin" / "python"
     assert made.versions["lava-nc"] == "0.10.0"
     assert environment.locate() == made
-    calls = (place / "bin" / "python.calls").read_text().splitlines()
-    assert len(calls) == 2
-    assert "--requirement" in calls[0]
-    assert "--no-deps lava-dl==0.6.0" in calls[1]
+    assert not made.shimmed
+    assert made.title == "lava-nc 0.10.0"
+    assert "--no-deps lava-nc==0.10.0 lava-dl==0.6.0 " in pip_call(place)
+    assert "numpy==1.26.4" in pip_call(place)
+    assert "shim" not in " ".join(said)
     assert said[-1].endswith("is ready.")
     again, said = install()
     assert again == made
     assert said == [f"The Lava environment in {place} is complete."]
 
 
-def test_every_requirement_is_an_exact_pin() -> None:
-    pins = environment.requirements()
+@pytest.mark.parametrize(("python", "numpy"), [("3.11", "1.26.4"), ("3.13", "2.2.6")])
+def test_without_310_the_same_wheels_go_into_a_newer_python(
+    place: Path, python: str, numpy: str
+) -> None:
+    (place.parent / "bin" / "python3.10").unlink()
+    installable(place.parent, python)
+    made, said = install()
+    assert made.shimmed
+    assert made.title == f"lava-nc 0.10.0 on Python {python} with neurodeploy's shim"
+    assert "--no-deps --ignore-requires-python lava-nc==0.10.0 " in pip_call(place)
+    assert f" numpy=={numpy} " in pip_call(place)
+    assert f"Lava will run on Python {python} with neurodeploy's shim; 3.10 needs none." in said
+    assert environment.locate() == made
+    assert install()[1] == [f"The Lava environment in {place} is complete."]
+
+
+def test_a_shimmed_environment_gives_way_to_310_and_never_the_reverse(place: Path) -> None:
+    (place.parent / "bin" / "python3.10").rename(place.parent / "later")
+    installable(place.parent, "3.13")
+    assert install()[0].versions["python"] == "3.13"
+    installable(place.parent, "3.11")  # preferred, but no reason to build anew
+    assert install()[0].versions["python"] == "3.13"
+    installable(place.parent, "3.10")
+    assert install()[0].versions["python"] == "3.10"
+    (place.parent / "bin" / "python3.10").unlink()
+    assert install()[0].versions["python"] == "3.10"
+
+
+def test_a_python_that_was_asked_for_replaces_another(place: Path) -> None:
+    install()
+    installable(place.parent, "3.12")
+    made, _ = install("python3.12")
+    assert made.versions["python"] == "3.12"
+    assert install("python3.12")[1] == [f"The Lava environment in {place} is complete."]
+    with pytest.raises(LavaError, match="given by --python"):
+        install("python3.9")
+    assert environment.locate() == made
+
+
+@pytest.mark.parametrize("python", environment.PYTHONS)
+def test_every_requirement_is_an_exact_pin(python: str) -> None:
+    pins = environment.requirements(python)
     assert {"lava-nc", "lava-dl", "numpy", "scipy"} <= set(pins)
     assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in pins.values())
+    assert pins["python"] == python
 
 
 def test_a_failed_installation_shows_pips_last_words_and_is_redone(
@@ -214,6 +173,24 @@ def test_another_version_is_named_and_replaced(place: Path) -> None:
     assert environment.locate().versions["lava-nc"] == "0.10.0"
 
 
+def test_a_marker_without_a_python_is_of_the_reference(place: Path) -> None:
+    made, _ = install()
+    versions = {name: version for name, version in made.versions.items() if name != "python"}
+    (place / environment.MARKER).write_text(json.dumps({"schema": 1, "versions": versions}))
+    assert environment.locate() == made
+
+
+@pytest.mark.parametrize("changes", [{"python": "3.13"}, {"python": "3.9"}, {"numpy": "2.2.6"}])
+def test_versions_that_do_not_belong_to_the_python_are_named(
+    place: Path, changes: dict[str, str]
+) -> None:
+    made, _ = install()
+    marker = {"schema": 1, "versions": {**made.versions, **changes}}
+    (place / environment.MARKER).write_text(json.dumps(marker))
+    with pytest.raises(LavaError, match=r"another version: (numpy|python) .* instead of "):
+        environment.locate()
+
+
 def test_a_python_that_was_removed_is_noticed(place: Path) -> None:
     install()
     (place / "bin" / "python").unlink()
@@ -259,14 +236,39 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(
         install()
 
 
+def running(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int], **held: str) -> None:
+    """Let the running interpreter be of some Python and hold some versions."""
+
+    def version(name: str) -> str:
+        if name not in held:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return held[name]
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(sys, "version_info", (*python, 0))
+
+
 @pytest.mark.parametrize(("version", "used"), [("0.10.0", True), ("0.9.0", False)])
 def test_an_interpreter_that_holds_lava_is_used_itself(
     bare: Path, monkeypatch: pytest.MonkeyPatch, version: str, used: bool
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(importlib.metadata, "version", {"lava-nc": version}.get)
+    running(monkeypatch, (3, 10), **{"lava-nc": version})
     if used:
-        assert environment.locate().python == bare / "running"
+        found = environment.locate()
+        assert (found.python, found.shimmed) == (bare / "running", False)
         monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(bare / "env"))
+    with pytest.raises(LavaError, match="no Lava environment in"):
+        environment.locate()
+
+
+def test_a_newer_interpreter_that_holds_lava_must_hold_what_was_tested(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = environment.requirements("3.12")
+    held = {name: version for name, version in pins.items() if name != "python"}
+    running(monkeypatch, (3, 12), **held)
+    assert environment.locate().title.endswith("on Python 3.12 with neurodeploy's shim")
+    running(monkeypatch, (3, 12), **(held | {"numpy": "2.4.0"}))
     with pytest.raises(LavaError, match="no Lava environment in"):
         environment.locate()

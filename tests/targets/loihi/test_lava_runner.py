@@ -162,6 +162,8 @@ def test_no_networks_need_no_lava() -> None:
               "'traceback': 'Traceback\\nValueError: bad value\\n'}"),
          "small: Lava failed: ValueError: bad value"),
         (good(after="(job/'result.json').write_text('{\"schema\": 1, '); sys.exit(0)"), "garbage"),
+        (good(after="(job/'result.json').write_text('[' * 10**6); sys.exit(0)"), "garbage"),
+        (good(after="(job/'result.json').write_bytes(bytes([255])); sys.exit(0)"), "garbage"),
         (good("result = [1]"), "garbage: result.json"),
         (good("result['schema'] = 2"), "garbage: result.json"),
         (good("result['status'] = 'fine'"), "garbage: result.json"),
@@ -177,6 +179,8 @@ def test_no_networks_need_no_lava() -> None:
         (good(after="p = job/'result.npz'; p.write_bytes(p.read_bytes()[:200])"), "no archive"),
         (good(after="(job/'result.npz').write_text('nothing')"), "no archive"),
         (good(after="(job/'result.npz').write_bytes(b'')"), "no archive"),
+        (good(after="p = job/'result.npz'; b = bytearray(p.read_bytes()); "
+              "b[b.rindex(b'PK\\x01\\x02') + 8] |= 1; p.write_bytes(b)"), "no archive.*encrypted"),
         (good("arrays['0.0.v'] = np.array([{}], dtype=object)"), "no archive"),
         (good("del arrays['0.0.v']"), "small.out.v: .*missing"),
         (good("arrays['0.0.v'] = arrays['0.0.v'][1:]"), r"small.out.v: .*int32 \(4, 3\)"),
@@ -188,6 +192,22 @@ def test_a_bad_answer_is_one_clear_error(
     worker: Callable[[str], LavaEnvironment], program: str, said: str
 ) -> None:
     assert re.search(said, error_of(worker(program)))
+
+
+def test_a_newer_python_is_started_through_the_shim(
+    worker: Callable[[str], LavaEnvironment], tmp_path: Path
+) -> None:
+    made = worker("")
+    made.python.write_text('#!/bin/sh\necho "$@"; exit 1\n')
+    assert re.search(r"words: -I -W \S+ \S+/worker\.py \S+$", error_of(made))
+    newer = replace(made, versions={**made.versions, "python": "3.12"})
+    assert re.search(r"words: -I -W \S+ \S+/shim\.py \S+/worker\.py \S+$", error_of(newer))
+
+
+def test_another_python_than_expected_is_named(worker: Callable[[str], LavaEnvironment]) -> None:
+    made = worker(good("result['versions']['python'] = '3.11.7'"))
+    expected = replace(made, versions={**made.versions, "python": "3.10"})
+    assert "python 3.11 instead of 3.10" in error_of(expected)
 
 
 def test_an_interpreter_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
