@@ -1,9 +1,10 @@
 """The stand-alone program that runs networks in Lava: `python worker.py JOB_DIR`.
 
-It needs Python 3.10 (or `shim.py`), numpy and lava-nc, and nothing of neurodeploy but `worker_models.py`, which
-lies beside it.  It reads `JOB_DIR/job.json` and `JOB_DIR/arrays.npz` (layout: see `job.py`, which
-writes them) and answers with `JOB_DIR/result.npz` and, last, `JOB_DIR/result.json`.  Arrays of the
-job are in the order (C, H, W) with correlation kernels; Lava's are (W, H, C) with true convolution.
+It needs Python 3.10 (or `shim.py`), numpy and lava-nc, and nothing of neurodeploy but
+`worker_models.py`, which lies beside it.  It reads `JOB_DIR/job.json` and `JOB_DIR/arrays.npz`
+(layout: see `job.py`, which writes them) and answers with `JOB_DIR/result.npz` and, last,
+`JOB_DIR/result.json`.  Arrays of the job are in the order (C, H, W) with correlation kernels;
+Lava's are (W, H, C) with true convolution.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def run_in_netx(
 ) -> Trace:
     """Run a `.net` file, or a program that can be written as one, in lava-dl's NetX.
 
-    Every sample is a network of its own, so that nothing reaches from one into the next.  Of a file,
-    a step of the trace is one of Lava, and all blocks start in the first; of a program, blocks start
-    when the first spikes of a sample can reach them.
+    Every sample is a network of its own, so that nothing reaches from one into the next.  Of a
+    file, a step of the trace is one of Lava, and all blocks start in the first; of a program,
+    blocks start when the first spikes of a sample can reach them.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _write_job(runs: Sequence[NetxRun], job: Path, *, states: bool) -> None:
                 ],
             }
         )
-    np.savez(job / "arrays.npz", **arrays)
+    np.savez(job / "arrays.npz", **arrays)  # type: ignore[arg-type]
     (job / "job.json").write_text(json.dumps({"schema": 1, "networks": networks}), "utf-8")
 
 
