@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.simulator.kernels import AHEAD, list_events, pack
+from neurodeploy.simulator.kernels import AHEAD, list_events, list_values, pack
 from neurodeploy.simulator.layout import TILE
 from neurodeploy.simulator.plan import Link, Plan, Unit, stepwise
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import WHOLE, Events, Part
-from neurodeploy.trace import Spikes
+from neurodeploy.trace import Messages
 
 HELPED_SIZE = 1 << 18
 """Currents that are worth one thread's while."""
@@ -45,8 +46,9 @@ class Block:
 
     Parameters
     ----------
-    inputs: spikes (samples, steps, *shape).
-    words: spikes of all populations as bits (samples, steps, words), to be filled.
+    inputs: spikes or integers (samples, steps, *shape).
+    words: what all populations send as bits (samples, steps, words), to be filled.
+    messages: int32 (samples, steps, lanes) to be filled, by graded population.
     states: arrays (samples, steps, *shape) to be filled, by population and state; a population
         that is not named is not recorded.
     """
@@ -54,8 +56,9 @@ class Block:
     def __init__(
         self,
         prepared: Plan,
-        inputs: Mapping[str, Spikes],
+        inputs: Mapping[str, Messages],
         words: Mapping[str, Words],
+        messages: Mapping[str, NDArray[np.int32]],
         states: States,
         scratch: Scratch,
         helpers: Helpers,
@@ -66,13 +69,15 @@ class Block:
         self.samples: int
         self.steps: int
         self.samples, self.steps = next(iter(inputs.values())).shape[:2]
-        self.words = dict(words)
-        self.listed: dict[str, tuple[int, int, Events]] = {}
-        for name, spikes in inputs.items():
+        self.words, self.messages = dict(words), dict(messages)
+        self.listed: dict[str, tuple[int, int, Words, Events]] = {}
+        for name, sent in inputs.items():
             rows = self.samples * self.steps
             packed = scratch(f"words of {name}", (rows, self.layouts[name].words), np.uint64)
-            pack(spikes.reshape(rows, -1), packed)
+            pack(sent.reshape(rows, -1), packed)
             self.words[name] = packed.reshape(self.samples, self.steps, -1)
+            if name in prepared.graded:
+                self.messages[name] = sent.reshape(self.samples, self.steps, -1)
         self.registers = {
             unit.name: np.repeat(unit.cells.initial[:, None], self.samples, axis=1)
             for unit in prepared.units
@@ -93,62 +98,79 @@ class Block:
     def _advance(self, unit: Unit, start: int, stop: int) -> None:
         """Steps start..stop - 1 of one population."""
         shape = (unit.layout.tiles, self.samples, stop - start, TILE)
-        current = self._currents(unit, start, stop).reshape(shape)
+        dtype = unit.cells.initial.dtype
+        currents = {port: self._current(unit, port, start, stop) for port in unit.ports}
         states = self.states.get(unit.name, {})
-        record = tuple(self.scratch(name, shape, current.dtype) for name in states)
+        record = tuple(self.scratch(name, shape, dtype) for name in states)
         words, registers = self.words[unit.name], self.registers[unit.name]
+        messages = self.scratch("messages", shape, np.int32) if unit.graded else None
 
         def run(part: Part) -> None:
             tiles = part.of(unit.layout.tiles)
-            kept = tuple(values[tiles] for values in record)
             unit.cells.advance(
-                {"current": current[tiles]},
+                {port: current.reshape(shape)[tiles] for port, current in currents.items()},
                 registers[tiles],
                 words,
                 start,
                 tiles.start,
-                kept,
-                None,
+                tuple(values[tiles] for values in record),
+                None if messages is None else messages[tiles],
             )
 
-        self.helpers.divide(run, current.size)
+        self.helpers.divide(run, math.prod(shape))
         for name, values in zip(states, record, strict=True):
-            lanes = values.transpose(1, 2, 0, 3).reshape(self.samples, stop - start, -1)
-            states[name][:, start:stop] = unit.layout.neurons(lanes)
+            states[name][:, start:stop] = unit.layout.neurons(self._lanes(values))
+        if messages is not None:
+            sent = np.ascontiguousarray(self._lanes(messages))
+            self.messages[unit.name][:, start:stop] = sent
+            rows = self.samples * (stop - start)
+            packed = self.scratch("packed", (rows, unit.layout.words), np.uint64)
+            pack(sent.reshape(rows, -1), packed)
+            words[:, start:stop] = packed.reshape(self.samples, stop - start, -1)
 
-    def _currents(self, unit: Unit, start: int, stop: int) -> NDArray[Any]:
-        """What arrives in steps start..stop - 1: (tiles, rows, 128)."""
+    def _lanes(self, tiles: NDArray[Any]) -> NDArray[Any]:
+        """(tiles, samples, steps, 128) as (samples, steps, lanes)."""
+        return tiles.transpose(1, 2, 0, 3).reshape(self.samples, tiles.shape[2], -1)
+
+    def _current(self, unit: Unit, port: str, start: int, stop: int) -> NDArray[Any]:
+        """What arrives at a port in steps start..stop - 1: (tiles, rows, 128)."""
         shape = (unit.layout.tiles, self.samples * (stop - start), TILE)
-        current = self.scratch("current", shape, unit.cells.initial.dtype)
+        current = self.scratch(f"current {port}", shape, unit.cells.initial.dtype)
         narrow = current.dtype == np.int32
-        if not unit.links or not narrow:
+        links = unit.ports[port]
+        if not links or not narrow:
             current.fill(0)
-        for index, link in enumerate(unit.links):
+        for index, link in enumerate(links):
             if link.activation is None:
                 self._add(link, start, stop, index == 0, current)
             else:
-                total = self.scratch("total", shape, np.int32)
+                total = self.scratch("total", shape, np.int64 if link.graded else np.int32)
                 self._add(link, start, stop, True, total)
                 current += link.activation(total.astype(np.int64))
         return current
 
-    def _add(
-        self, link: Link, start: int, stop: int, fresh: bool, total: NDArray[np.int32]
-    ) -> None:
-        events = self._events(link.source, start - link.delay, stop - link.delay)
+    def _add(self, link: Link, start: int, stop: int, fresh: bool, total: NDArray[Any]) -> None:
+        events = self._events(link, start - link.delay, stop - link.delay)
 
         def add(part: Part) -> None:
             link.sums.add(events, link.shift, fresh, part, total, self.scratch)
 
         self.helpers.divide(add, total.size)
 
-    def _events(self, source: str, start: int, stop: int) -> Events:
-        """Spikes of `source` in steps start..stop - 1, which lie in the past."""
-        if source not in self.listed or self.listed[source][:2] != (start, stop):
+    def _events(self, link: Link, start: int, stop: int) -> Events:
+        """What synapses receive of their source's steps start..stop - 1, which lie in the past."""
+        source, listed = link.source, self.listed.get(link.source)
+        if listed is None or listed[:2] != (start, stop) or listed[2] is not link.reached:
             layout, rows = self.layouts[source], self.samples * (stop - start)
             size = rows * layout.used + AHEAD
             lanes = self.scratch(f"events of {source}", (size,), np.uint32)
             first = self.scratch(f"first of {source}", (rows + 1,), np.uint64)
-            list_events(self.words[source], layout.valid, start, stop, lanes, first)
-            self.listed[source] = (start, stop, Events(lanes, first))
-        return self.listed[source][2]
+            list_events(self.words[source], link.reached, start, stop, lanes, first)
+            values = None
+            if source in self.messages:
+                values = self.scratch(f"values of {source}", (size,), np.int32)
+                list_values(self.messages[source], start, stop, lanes, first, values)
+            listed = start, stop, link.reached, Events(lanes, first, values)
+            self.listed[source] = listed
+        events = listed[3]
+        return events if link.graded else Events(events.lanes, events.first)

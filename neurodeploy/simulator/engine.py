@@ -3,7 +3,8 @@
 Samples are cut into blocks that threads run side by side, and a block's steps into chunks that
 bound the currents of its widest population.  Within a chunk, populations run one
 after another over all its steps, or together step by step where a cycle connects them.  Spikes are
-kept as bits.  No cut changes a bit: sums are exact, and states are carried from chunk to chunk.
+kept as bits, and integers besides where populations send these.  No cut changes a bit: sums are
+exact, and states are carried from chunk to chunk.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def run(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Trace:
-    """Run a program on spikes (samples, steps, *shape), each sample from the initial state.
+    """Run a program on spikes, or integers where an input is graded, (samples, steps, *shape).
+
+    Each sample starts from the initial state, and nothing that was sent before arrives in it.
 
     Parameters
     ----------
@@ -81,12 +84,15 @@ def run(
     """
     from neurodeploy.simulator.block import Block
 
-    spikes = check_inputs(inputs, {name: at.shape for name, at in prepared.inputs.items()})
+    shapes = {name: layout.shape for name, layout in prepared.inputs.items()}
+    given = check_inputs(inputs, shapes, prepared.graded)
     check_names(record, [unit.name for unit in prepared.units])
-    samples, steps = next(iter(spikes.values())).shape[:2]
-    words, states = {}, {}
+    samples, steps = next(iter(given.values())).shape[:2]
+    words, messages, states = {}, {}, {}
     for unit in prepared.units:
         words[unit.name] = np.empty((samples, steps, unit.layout.words), np.uint64)
+        if unit.graded:
+            messages[unit.name] = np.empty((samples, steps, unit.layout.lanes), np.int32)
         if unit.name in record:
             shape = (samples, steps, *unit.layout.shape)
             states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
@@ -98,8 +104,9 @@ def run(
         with prepared.scratch() as scratch:
             block = Block(
                 prepared,
-                {name: array[part] for name, array in spikes.items()},
+                {name: array[part] for name, array in given.items()},
                 {name: array[part] for name, array in words.items()},
+                {name: array[part] for name, array in messages.items()},
                 {
                     name: {state: array[part] for state, array in kept.items()}
                     for name, kept in states.items()
@@ -122,7 +129,11 @@ def run(
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return Trace(PackedSpikes(spikes, words, prepared.layouts), states)
+    layouts = prepared.layouts
+    values = {name: given[name] for name in given if name in prepared.graded}
+    spikes = given | {name: (array != 0).view(np.uint8) for name, array in values.items()}
+    values |= {name: layouts[name].neurons(array) for name, array in messages.items()}
+    return Trace(PackedSpikes(spikes, words, layouts), states, values)
 
 
 def _each(

@@ -1,4 +1,4 @@
-"""Spikes as bits and as events, and exact sums of integer weights over events.
+"""Messages as bits and as events, and exact sums of integer weights over events.
 
 A *row* is one step of one sample, samples first.  Neurons lie in *tiles* of 128 *lanes*; a `Layout`
 says which neuron is in which lane.  Bit i of word w is lane 64 w + i.  Sums are exact: the planner
@@ -31,22 +31,22 @@ AHEAD = 8
 
 
 @kernel
-def pack(spikes: Any, words: Any) -> None:
-    """Spikes as bits.
+def pack(sent: Any, words: Any) -> None:
+    """What is not 0, as bits.
 
     Parameters
     ----------
-    spikes: uint8 (rows, neurons).
+    sent: uint8 or int32 (rows, neurons).
     words: uint64 (rows, at least neurons / 64), filled.
     """
-    rows, neurons = spikes.shape
+    rows, neurons = sent.shape
     for r in range(rows):
         words[r] = 0
         whole = neurons // WORD
         for w in range(whole):
-            words[r, w] = nonzero(load(spikes, r * neurons + w * WORD, WORD))
+            words[r, w] = nonzero(load(sent, r * neurons + w * WORD, WORD))
         for i in range(whole * WORD, neurons):
-            words[r, whole] |= np.uint64(spikes[r, i] != 0) << np.uint64(i % WORD)
+            words[r, whole] |= np.uint64(sent[r, i] != 0) << np.uint64(i % WORD)
 
 
 @kernel
@@ -103,6 +103,23 @@ def list_events(words: Any, valid: Any, start: Any, stop: Any, events: Any, firs
 
 
 @kernel
+def list_values(messages: Any, start: Any, stop: Any, events: Any, first: Any, values: Any) -> None:
+    """The messages of the events that `list_events` finds in the same steps.
+
+    Parameters
+    ----------
+    messages: int32 (samples, steps, at least as many as lanes that hold a neuron).
+    values: int32, of the events' shape, filled.
+    """
+    r = 0
+    for b in range(len(messages)):
+        for t in range(start, stop):
+            for e in range(first[r], first[r + 1]):
+                values[e] = messages[b, t, events[e]]
+            r += 1
+
+
+@kernel
 def add_pairs(
     events: Any, first: Any, pairs: Any, most: Any, shift: Any, fresh: Any, current: Any
 ) -> None:
@@ -146,12 +163,16 @@ def add_pairs(
 
 
 @kernel
-def add_rows(events: Any, first: Any, weight: Any, shift: Any, fresh: Any, current: Any) -> None:
-    """As `add_pairs`, for wider weights.
+def add_rows(
+    events: Any, first: Any, values: Any, weight: Any, shift: Any, fresh: Any, current: Any
+) -> None:
+    """As `add_pairs`, for wider weights, which `values` multiply if there are any.
 
     Parameters
     ----------
+    values: int32, a message for each event, or None where all are 1.
     weight: int16 or int32 (tiles, source lanes, 128), whose sums 32 bits hold.
+    current: int32, or int64 for messages, which holds the products' sums.
     """
     tiles, inputs, _ = weight.shape
     rows = len(first) - 1
@@ -159,10 +180,12 @@ def add_rows(events: Any, first: Any, weight: Any, shift: Any, fresh: Any, curre
         base = tile * inputs * TILE
         for r in range(rows):
             at = (tile * rows + r) * TILE
-            total = splat(0, np.int32, TILE)
+            total = splat(0, current.dtype, TILE)
             for e in range(first[r], first[r + 1]):
-                row = load(weight, base + np.intp(events[e]) * TILE, TILE)
-                total = total + widen(row, np.int32)
+                row = widen(load(weight, base + np.intp(events[e]) * TILE, TILE), current.dtype)
+                if values is not None:
+                    row = row * values[e]
+                total = total + row
             total = total << shift
             if not fresh:
                 total = total + load(current, at, TILE)
@@ -176,6 +199,7 @@ def _add_patches(lanes: int) -> Any:
     def add_patches(
         events: Any,
         first: Any,
+        values: Any,
         corner: Any,
         patch: Any,
         weight: Any,
@@ -190,11 +214,14 @@ def _add_patches(lanes: int) -> Any:
     ) -> None:
         """current[home] (+)= (sum over events i of the patch of i, laid at corner[i]) 2^shift.
 
+        If there are `values`, they multiply the patches.
+
         A patch is a sequence of vectors; vector j is added to the field at corner[i] + steps[j].
 
         Parameters
         ----------
         events, first: see `list_events`.
+        values: int32, a message for each event, or None where all are 1.
         corner: int32 (source lanes,), where in the field the patch of a lane begins.
         patch: int32 (source lanes,), where in `weight` it begins.
         weight: all patches, of the field's dtype.
@@ -203,7 +230,7 @@ def _add_patches(lanes: int) -> Any:
         field: accumulators, changed.
         fresh: whether `current` is overwritten.
         start, stop: for rows start..stop - 1.
-        current: int32 (tiles, rows, 128), changed.
+        current: int32 or int64 (tiles, rows, 128), changed.
         """
         rows = len(first) - 1
         zero = splat(0, field.dtype, lanes)
@@ -215,13 +242,16 @@ def _add_patches(lanes: int) -> Any:
                 origin, q = corner[i], np.intp(patch[i])
                 for j in range(len(steps)):
                     at = np.intp(origin + steps[j])
-                    store(field, at, load(field, at, lanes) + load(weight, q, lanes))
+                    vector = load(weight, q, lanes)
+                    if values is not None:
+                        vector = vector * values[e]
+                    store(field, at, load(field, at, lanes) + vector)
                     q += lanes
             for j in range(len(home)):
                 lane = j * lanes
                 place = (lane // TILE * rows + r) * TILE + lane % TILE
                 at = np.intp(home[j])
-                total = widen(load(field, at, lanes), np.int32) << shift
+                total = widen(load(field, at, lanes), current.dtype) << shift
                 store(field, at, zero)  # what lies beside the target's pixels is never read
                 if not fresh:
                     total = total + load(current, place, lanes)

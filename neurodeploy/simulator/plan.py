@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from neurodeploy.errors import InputError
 from neurodeploy.network import runs
-from neurodeploy.program import IntArray, Neurons, Program
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.layout import Layout
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import INT32_MAX, Prepared, Sums, lanes_of, prepare
@@ -19,17 +21,22 @@ from neurodeploy.target import Cells, Machine
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """Synapses that end at a population.
+    """Synapses of one delay that end at a population.
 
     Attributes
     ----------
-    delay: steps after which a spike of `source` arrives.
+    reached: the lanes of `source` that have synapses, as bits.
+    delay: steps after which a message of `source` arrives.
+    graded: whether weights multiply the message.
     shift: the current is what `sums` adds, times 2^shift.
     activation: where the current is not such a product: what it is of that product, in int64.
     """
 
     source: str
+    reached: NDArray[np.uint64]
+    port: str
     delay: int
+    graded: bool
     sums: Sums
     shift: int
     activation: Callable[[IntArray], IntArray] | None
@@ -37,13 +44,22 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One population, ready to run."""
+    """One population, ready to run; it sends integers if `graded`."""
 
     name: str
     shape: tuple[int, ...]
     layout: Layout
     links: tuple[Link, ...]
     cells: Cells
+    graded: bool
+
+    @functools.cached_property
+    def ports(self) -> dict[str, tuple[Link, ...]]:
+        """Links by the port at which they end; the neurons' first port is always there."""
+        found: dict[str, tuple[Link, ...]] = {self.cells.ports[0]: ()}
+        for link in self.links:
+            found[link.port] = (*found.get(link.port, ()), link)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +69,7 @@ class Plan:
     Attributes
     ----------
     inputs: layouts of the input ports.
+    graded: inputs and populations that send integers.
     groups: populations in the order in which they run; the members of a group run step by step
         together, since cycles connect them, and a group of one that has no cycle runs over many
         steps at a time.
@@ -60,6 +77,7 @@ class Plan:
     """
 
     inputs: Mapping[str, Layout]
+    graded: frozenset[str]
     groups: tuple[tuple[Unit, ...], ...]
     spare: list[Scratch] = field(default_factory=list)
 
@@ -97,15 +115,16 @@ def plan(program: Program, machine: Machine) -> Plan:
     Raises
     ------
     InputError
-        Sums of weights that 32 bits cannot hold.
+        Sums of weights that 32 bits cannot hold, synapses to a port that the neurons do not have,
+        or that would have to deliver a message before it is sent.
     """
     inputs = {port.name: Layout(port.shape) for port in program.inputs}
     layouts = dict(inputs)
     for population in program.populations:
         convolved = any(s.kind == "conv2d" for s in program.incoming(population.name))
         layouts[population.name] = lanes_of(population.shape, convolved)
-    order = {name: index for index, name in enumerate(layouts)}
-    units = [_unit(program, machine, p, layouts, order) for p in program.populations]
+    delays = _delays(program)
+    units = [_unit(program, machine, p, layouts, delays) for p in program.populations]
     place = {unit.name: index for index, unit in enumerate(units)}
     edges = [
         (place[link.source], place[unit.name])
@@ -113,7 +132,7 @@ def plan(program: Program, machine: Machine) -> Plan:
         for link in unit.links
         if link.source in place
     ]
-    return Plan(inputs, runs(units, edges))
+    return Plan(inputs, program.graded, runs(units, edges))
 
 
 def stepwise(group: tuple[Unit, ...]) -> bool:
@@ -122,19 +141,80 @@ def stepwise(group: tuple[Unit, ...]) -> bool:
     return any(link.source in names for unit in group for link in unit.links)
 
 
+def _delays(program: Program) -> dict[Synapses, int]:
+    """Steps of the model from a message to its arrival through each synapses of delay 0.
+
+    On the chip a message takes one step, and none forward between equal depths.  Between depths k
+    and l, k - l of them are none of the model, where both have the time of the input.
+    """
+    depths = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
+    order = {name: index for index, name in enumerate(depths)}
+    found = {}
+    for synapses in program.synapses:
+        source, target = depths[synapses.source], depths[synapses.target]
+        forward = order[synapses.source] < order[synapses.target]
+        steps = source - target + int(not forward or source != target)
+        missing = int(not forward) - steps - int(synapses.delay.min())
+        if missing > 0:
+            raise InputError(
+                f"its messages would have to arrive {missing} steps before they are sent",
+                node=synapses.name,
+                hint=f"{synapses.target} runs {target} steps behind the input, "
+                f"{synapses.source} {source}: delay what arrives too early.",
+            )
+        found[synapses] = steps
+    return found
+
+
+def _is_own(synapses: Synapses, population: Neurons) -> bool:
+    """Whether the neurons themselves deliver their spikes, one step later."""
+    return (
+        (synapses.recurrent and synapses.kind == "one-to-one" and not population.graded)
+        and synapses.port == "current"
+        and not synapses.delay.any()
+    )
+
+
+def _by_delay(synapses: Synapses) -> list[Synapses]:
+    """One for each delay; synapses of weight 0 need none."""
+    delay, weight = synapses.delay, synapses.weight
+    if delay.size == 1:
+        return [synapses]
+    return [
+        replace(synapses, weight=np.where(delay == steps, weight, 0), delay=np.array([steps]))
+        for steps in np.unique(delay[weight != 0])
+    ]
+
+
+def _reached(synapses: Synapses, source: Layout) -> NDArray[np.uint64]:
+    """Lanes of the source that have synapses, as bits; not looked for in sparser kinds."""
+    if synapses.kind != "dense" or synapses.weight.any(axis=0).all():
+        return source.valid
+    flags = np.zeros(source.lanes, np.uint8)
+    flags[source.index] = synapses.weight.any(axis=0)
+    return np.packbits(flags, bitorder="little").view(np.uint64)
+
+
 def _unit(
     program: Program,
     machine: Machine,
     population: Neurons,
     layouts: Mapping[str, Layout],
-    order: Mapping[str, int],
+    delays: Mapping[Synapses, int],
 ) -> Unit:
     layout = layouts[population.name]
     incoming = program.incoming(population.name)
-    own = [s for s in incoming if s.recurrent and s.kind == "one-to-one"]
-    others = [s for s in incoming if s not in own]
-    prepared = [prepare(s, layouts[s.source], layout) for s in others]
-    shifts = [machine.shift(s, p.low, p.high) for s, p in zip(others, prepared, strict=True)]
+    own = [s for s in incoming if _is_own(s, population)]
+    others = [(one, delays[s]) for s in incoming if s not in own for one in _by_delay(s)]
+    sent = [s.graded and s.source in program.graded for s, _ in others]
+    prepared = [
+        prepare(s, layouts[s.source], layout, graded)
+        for (s, _), graded in zip(others, sent, strict=True)
+    ]
+    shifts = [
+        None if graded else machine.shift(s, p.low, p.high)
+        for (s, _), graded, p in zip(others, sent, prepared, strict=True)
+    ]
     bounds = _bounds(prepared, shifts)
     feedback = np.zeros(population.size, np.int64)
     for synapses in own:
@@ -145,18 +225,28 @@ def _unit(
     }
     placed = replace(population, shape=(layout.lanes,), parameters=registers)
     cells = machine.cells(placed, layout.arrange(feedback), bounds)
+    for synapses in incoming:
+        if synapses.port not in cells.ports:
+            raise InputError(
+                f"{population.name} has no port {synapses.port!r}",
+                node=synapses.name,
+                hint=f"Its neurons ({population.model}) have: {', '.join(cells.ports)}.",
+            )
     narrow = cells.initial.dtype == np.int32
     links = [
         Link(
             source=s.source,
-            delay=int(order[s.source] >= order[s.target]),
+            reached=_reached(s, layouts[s.source]),
+            port=s.port,
+            delay=least + int(s.delay[0]),
+            graded=graded,
             sums=p.sums,
             shift=p.halvings + (k or 0) * narrow,
             activation=None if narrow else functools.partial(machine.activation, synapses=s),
         )
-        for s, p, k in zip(others, prepared, shifts, strict=True)
+        for (s, least), graded, p, k in zip(others, sent, prepared, shifts, strict=True)
     ]
-    return Unit(population.name, population.shape, layout, tuple(links), cells)
+    return Unit(population.name, population.shape, layout, tuple(links), cells, population.graded)
 
 
 def _bounds(prepared: list[Prepared], shifts: list[int | None]) -> tuple[int, int] | None:

@@ -2,7 +2,8 @@
 
 Weights that all share a factor 2^k are divided by it, so that Loihi's even weights fit 8 bits.
 Bounds of the sums follow from the integer weights alone and choose the accumulators: 16 bits where
-no input can leave them, else 32.
+no input can leave them, else 32.  Sums of weights times messages of 32 bits take 64, which hold
+them wherever 32 hold the sum of the weights.
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ WHOLE = Part(0, 1)
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """What spikes in some rows: see `kernels.list_events`."""
+    """What is sent in some rows: see `kernels.list_events`; `values` are None for spikes."""
 
     lanes: NDArray[np.uint32]
     first: NDArray[np.uint64]
+    values: NDArray[np.int32] | None = None
 
 
 class Sums(Protocol):
-    """Adds the weights that events reach."""
+    """Adds the weights that events reach, times the events' values."""
 
     def add(
         self,
@@ -59,12 +61,13 @@ class Sums(Protocol):
         shift: int,
         fresh: bool,
         part: Part,
-        current: NDArray[np.int32],
+        current: NDArray[Any],
         scratch: Scratch,
     ) -> None:
         """current (+)= sums 2^shift, or the share of that that is `part`.
 
-        `current` is int32 (tiles, rows, 128); `fresh` overwrites it.
+        `current` is (tiles, rows, 128), int32, or int64 where events have values; `fresh`
+        overwrites it.
         """
 
 
@@ -87,7 +90,7 @@ class Pairs:
         shift: int,
         fresh: bool,
         part: Part,
-        current: NDArray[np.int32],
+        current: NDArray[Any],
         scratch: Scratch,
     ) -> None:
         tiles = part.of(len(current))
@@ -97,7 +100,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """All-to-all synapses of more than 8 bits.
+    """All-to-all synapses of more than 8 bits, or for messages.
 
     Attributes
     ----------
@@ -112,11 +115,12 @@ class Rows:
         shift: int,
         fresh: bool,
         part: Part,
-        current: NDArray[np.int32],
+        current: NDArray[Any],
         scratch: Scratch,
     ) -> None:
         tiles = part.of(len(current))
-        add_rows(events.lanes, events.first, self.weight[tiles], shift, fresh, current[tiles])
+        weight, target = self.weight[tiles], current[tiles]
+        add_rows(events.lanes, events.first, events.values, weight, shift, fresh, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +147,7 @@ class Patches:
         shift: int,
         fresh: bool,
         part: Part,
-        current: NDArray[np.int32],
+        current: NDArray[Any],
         scratch: Scratch,
     ) -> None:
         rows = part.of(current.shape[1])
@@ -151,6 +155,7 @@ class Patches:
         ADD_PATCHES[self.vector](
             events.lanes,
             events.first,
+            events.values,
             self.corner,
             self.patch,
             self.weight,
@@ -167,7 +172,7 @@ class Patches:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Synapses ready to run: total = (what `sums` adds) 2^halvings, in low..high for any input."""
+    """Synapses ready to run: total = (what `sums` adds) 2^halvings, in low..high for any spikes."""
 
     sums: Sums
     halvings: int
@@ -175,8 +180,12 @@ class Prepared:
     high: int
 
 
-def prepare(synapses: Synapses, source: Layout, target: Layout) -> Prepared:
+def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = False) -> Prepared:
     """Narrow and arrange the weights.
+
+    Parameters
+    ----------
+    graded: for messages of 32 bits that multiply the weights.
 
     Raises
     ------
@@ -188,11 +197,12 @@ def prepare(synapses: Synapses, source: Layout, target: Layout) -> Prepared:
     weight = synapses.weight >> halvings
     sums: Sums
     if synapses.kind == "dense":
-        sums = _dense(weight, source, target)
+        sums = _dense(weight, source, target, graded)
     else:
         small = max(-low, high) >> halvings <= INT16_MAX
+        dtype = np.int64 if graded else np.int16 if small else np.int32
         build = _convolution if synapses.kind == "conv2d" else _one_to_one
-        sums = build(weight.astype(np.int16 if small else np.int32), synapses, source, target)
+        sums = build(weight.astype(dtype), synapses, source, target)
     return Prepared(sums, halvings, low, high)
 
 
@@ -220,7 +230,7 @@ def _halvings(weight: IntArray) -> int:
     return (together & -together).bit_length() - 1 if together else 0
 
 
-def _dense(weight: IntArray, source: Layout, target: Layout) -> Pairs | Rows:
+def _dense(weight: IntArray, source: Layout, target: Layout, graded: bool) -> Pairs | Rows:
     reach = max(-int(weight.min(initial=0)), int(weight.max(initial=0)))
     dtype = np.int16 if reach <= INT16_MAX else np.int32
     by_source = np.zeros((len(weight), source.used), dtype)
@@ -228,7 +238,7 @@ def _dense(weight: IntArray, source: Layout, target: Layout) -> Pairs | Rows:
     by_lane = np.zeros((target.lanes, source.used), dtype)
     by_lane[target.index] = by_source
     tiles = by_lane.reshape(target.tiles, TILE, -1).transpose(0, 2, 1)
-    if reach > INT8_MAX:
+    if graded or reach > INT8_MAX:
         return Rows(_aligned(tiles))
     low, high = tiles[..., :WORD], tiles[..., WORD:]
     return Pairs(_aligned(256 * high + (low + 128)), INT16_MAX // max(reach, 1))

@@ -6,9 +6,10 @@ src/lava/utils/weightutils.py` and `src/lava/proc/dense/models.py` (Sparse compu
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.arithmetic import Ints, dense_activation, wrap_int32
@@ -24,7 +25,9 @@ def sign_mode_of(weight: IntArray) -> SignMode:
     return "inhibitory" if weight.max() <= 0 else "mixed"
 
 
-def effective_weights(weight: IntArray, sign_mode: SignMode, num_weight_bits: int) -> IntArray:
+def effective_weights(
+    weight: NDArray[np.integer[Any]], sign_mode: SignMode, num_weight_bits: int
+) -> IntArray:
     """The weights that Dense, Sparse and their delayed kinds multiply with.
 
     x = clip(int32(w), -256 where mixed, else 0; 255),  k = 8 - num_weight_bits + (1 where mixed),
@@ -36,14 +39,15 @@ def effective_weights(weight: IntArray, sign_mode: SignMode, num_weight_bits: in
 
     Parameters
     ----------
-    weight: whole numbers of any shape, as given to Lava.
+    weight: integers of any shape, as given to Lava.
 
     Returns
     -------
     int64, of the same shape.
     """
     mixed, sign = sign_mode == "mixed", -1 if sign_mode == "inhibitory" else 1
-    clipped = np.clip(wrap_int32(sign * wrap_int32(weight)), -256 * mixed, 255)
+    given = wrap_int32(np.asarray(weight, np.int64))
+    clipped = np.clip(wrap_int32(sign * given), -256 * mixed, 255)
     k = WEIGHT_BITS - num_weight_bits + mixed
     kept = (clipped >> k) << k if 0 <= k < 32 else np.zeros_like(clipped)
     return np.asarray(sign * kept, np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,32 +21,56 @@ from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator import block, engine
 from neurodeploy.simulator.engine import in_model_units, run, simulate
 from neurodeploy.simulator.plan import plan, stepwise
+from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.machine import STATES, LoihiMachine
-from neurodeploy.trace import Counting, Spikes, Trace
+from neurodeploy.targets.loihi.stepwise import Stepwise, lanes
+from neurodeploy.trace import Counting, Trace
 from tests.builders import convolutions, small_program, spikes_for
 
-MACHINE = LoihiMachine()
+
+def leaky_sum(states: Any, currents: Any, registers: Any) -> Any:
+    """A neuron with two ports that sends large sums."""
+    total = currents["current"] - 3 * currents["second"] + (states["sum"] >> 1)
+    total = arithmetic.wrap_int32(total)
+    return {"sum": total}, total * (np.abs(total) > registers["vth"])
 
 
-@dataclass(frozen=True)
-class Wide(LoihiMachine):
+class Graded(LoihiMachine):
+    """With `leaky_sum` besides the chip's own neurons."""
+
+    def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
+        if population.model != "leaky-sum":
+            return super().cells(population, own, bounds)
+        return Stepwise.of(
+            states={"sum": lanes(population, "v0")},
+            recorded=("sum",),
+            ports=("current", "second"),
+            registers={"vth": lanes(population, "vth")},
+            own=own,
+            update=leaky_sum,
+        )
+
+
+class Wide(Graded):
     """Computes activations itself, so that the engine takes 64 bits."""
 
     def shift(self, synapses: Synapses, low: int, high: int) -> int | None:
         return None
 
 
-MACHINES = {"32 bits": MACHINE, "64 bits": Wide(), "plain": LoihiMachine(compiled=False)}
+MACHINE = Graded()
+MACHINES = {"32 bits": MACHINE, "64 bits": Wide(), "plain": Graded(compiled=False)}
 
 
-# --- the model: a program as plain numpy, step by step -------------------------------------------
+# --- the model: a program as plain numpy, by steps of the chip -----------------------------------
 
 
-def total(synapses: Synapses, spikes: Spikes) -> IntArray:
-    """Exact sums of weights (samples, n) for spikes (samples, *in_shape)."""
+def total(synapses: Synapses, sent: IntArray) -> IntArray:
+    """Exact sums of weights (samples, n) for messages (samples, *in_shape)."""
+    received = sent.astype(np.int64) if synapses.graded else (sent != 0).astype(np.int64)
     if synapses.kind == "one-to-one":
-        return spikes.reshape(len(spikes), -1) * synapses.weight.reshape(-1)
+        return received.reshape(len(sent), -1) * synapses.weight.reshape(-1)
     op: Dense | Conv2d
     weight = synapses.weight.astype(float)
     if synapses.kind == "dense":
@@ -56,45 +80,71 @@ def total(synapses: Synapses, spikes: Spikes) -> IntArray:
             weight, synapses.in_shape, synapses.stride, synapses.padding, synapses.dilation,
             synapses.groups,
         )  # fmt: skip
-    return op.apply(spikes.astype(float)).reshape(len(spikes), -1).astype(np.int64)
+    return op.apply(received.astype(float)).reshape(len(sent), -1).astype(np.int64)
 
 
-def model(program: Program, spikes: Spikes) -> Trace:
-    """What the program does; synapses that go backwards deliver one step later."""
-    samples, steps = spikes.shape[:2]
-    fired = {"in": spikes}
-    states: dict[str, dict[str, IntArray]] = {}
+def model(program: Program, inputs: IntArray) -> Trace:
+    """What the program does on the chip: a message takes a step, unless it stays in its depth."""
+    samples, steps = inputs.shape[:2]
     order = list(program.shapes)
+    depths = {"in": 0} | {p.name: p.depth for p in program.populations}
+    sent: dict[str, IntArray] = {"in": inputs}
+    states: dict[str, dict[str, IntArray]] = {}
+    now: dict[str, dict[str, IntArray]] = {}
     for p in program.populations:
-        fired[p.name] = np.zeros((samples, steps, *p.shape), np.uint8)
-        states[p.name] = {name: np.zeros((samples, steps, *p.shape), np.int64) for name in STATES}
-    registers = {
-        p.name: {k: np.broadcast_to(v.reshape(-1), p.size) for k, v in p.parameters.items()}
-        for p in program.populations
-    }
-    u = {name: np.tile(r["u0"], (samples, 1)) for name, r in registers.items()}
-    v = {name: np.tile(r["v0"], (samples, 1)) for name, r in registers.items()}
-    for t in range(steps):
+        sent[p.name] = np.zeros((samples, steps, *p.shape), np.int64)
+        names = ("sum",) if p.graded else STATES
+        states[p.name] = {name: np.zeros((samples, steps, *p.shape), np.int64) for name in names}
+        r = registers(p)
+        start = {"sum": r["v0"]} if p.graded else {"u": r["u0"], "v": r["v0"]}
+        now[p.name] = {name: np.tile(values, (samples, 1)) for name, values in start.items()}
+
+    def arriving(p: Neurons, port: str, chip_step: int) -> IntArray:
+        current = np.zeros((samples, p.size), np.int64)
+        for s in (s for s in program.incoming(p.name) if s.port == port):
+            forward = order.index(s.source) < order.index(p.name)
+            on_the_way = int(not forward or depths[s.source] != p.depth)
+            for delay in np.unique(s.delay):
+                t = chip_step - on_the_way - delay - depths[s.source]
+                if t >= 0:
+                    one = replace(s, weight=np.where(s.delay == delay, s.weight, 0))
+                    current += MACHINE.activation(total(one, sent[s.source][:, t]), s)
+        return arithmetic.wrap_int32(current)
+
+    for chip_step in range(steps + max(depths.values())):
         for p in program.populations:
-            current = np.zeros((samples, p.size), np.int64)
-            for synapses in program.incoming(p.name):
-                late = order.index(synapses.source) >= order.index(p.name)
-                if t >= late:
-                    sums = total(synapses, fired[synapses.source][:, t - late])
-                    current += MACHINE.activation(sums, synapses)
-            r = registers[p.name]
-            bias = arithmetic.bias_current(r["bias_mant"], r["bias_exp"])
-            a = arithmetic.wrap_int32(current)
-            u[p.name], x = arithmetic.integrate(u[p.name], v[p.name], a, r["du"], r["dv"], bias)
-            spike = arithmetic.fires(x, r["vth"]).astype(np.int64)
-            v[p.name] = arithmetic.reset(x, spike)
-            fired[p.name][:, t] = spike.reshape(samples, *p.shape)
-            for name, values in zip(STATES, (u[p.name], v[p.name], x), strict=True):
-                states[p.name][name][:, t] = values.reshape(samples, *p.shape)
-    return Trace(fired, states)
+            t = chip_step - p.depth
+            if not 0 <= t < steps:
+                continue
+            r, a = registers(p), arriving(p, "current", chip_step)
+            if p.graded:
+                currents = {"current": a, "second": arriving(p, "second", chip_step)}
+                now[p.name], message = leaky_sum(now[p.name], currents, r)
+            else:
+                if (
+                    "reset_interval" in r
+                    and (chip_step + 1 - r["reset_offset"][0]) % r["reset_interval"][0] == 0
+                ):
+                    now[p.name] = dict.fromkeys(("u", "v"), np.zeros_like(a))
+                mantissa = r["bias_mant"] + arriving(p, "bias", chip_step)
+                bias = arithmetic.bias_current(mantissa, r["bias_exp"])
+                u, v = now[p.name]["u"], now[p.name]["v"]
+                u, x = arithmetic.integrate(u, v, a, r["du"], r["dv"], bias)
+                message = arithmetic.fires(x, r["vth"]).astype(np.int64)
+                now[p.name] = {"u": u, "v": arithmetic.reset(x, message), "potential": x}
+            sent[p.name][:, t] = message.reshape(samples, *p.shape)
+            for name, kept in states[p.name].items():
+                kept[:, t] = now[p.name][name].reshape(samples, *p.shape)
+    return Trace({name: (x != 0).astype(np.uint8) for name, x in sent.items()}, states,
+                 {name: sent[name] for name in program.graded})  # fmt: skip
 
 
-def neurons(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Neurons:
+def registers(p: Neurons) -> dict[str, IntArray]:
+    """Of every neuron."""
+    return {name: np.broadcast_to(v.reshape(-1), p.size) for name, v in p.parameters.items()}
+
+
+def neurons(rng: np.random.Generator, name: str, shape: tuple[int, ...], **fields: Any) -> Neurons:
     """Registers that let some neurons spike."""
 
     def each(low: int, high: int) -> IntArray:
@@ -109,21 +159,43 @@ def neurons(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Neur
         "u0": each(-999, 999),
         "v0": each(-999, 999),
     }  # fmt: skip
-    return Neurons(name, shape, 1, parameters, np.ones(1))
+    if rng.random() < 0.2:
+        parameters |= {
+            "reset_interval": rng.integers(1, 5, 1),
+            "reset_offset": rng.integers(0, 9, 1),
+        }
+    return replace(Neurons(name, shape, 1, parameters, np.ones(1)), **fields)
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> Program:
-    """An input and up to four populations, connected forwards, backwards and to themselves."""
+def programs(draw: st.DrawFn, plain: bool = False) -> Program:
+    """An input and up to four populations, connected forwards, backwards and to themselves.
+
+    Unless it is `plain`, some send integers, are a step deeper or have several ports, and synapses
+    have delays.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shapes: dict[str, tuple[int, ...]] = {"in": (2, 5, 4)}
+    depths, graded = {"in": int(plain)}, {"in": not plain and draw(st.booleans())}
     synapses: list[Synapses] = []
 
-    def connect(source: str, target: str, kind: Any, weight: Any, **geometry: Any) -> None:
+    def connect(source: str, target: str, kind: Any, weight: Any, **fields: Any) -> None:
         exponent = int(rng.choice([0, 0, 1, 3, -1]))
         name = f"{source}->{target}#{len(synapses)}"
         ends = (shapes[source], shapes[target])
-        synapses.append(Synapses(name, source, target, kind, weight, exponent, *ends, **geometry))
+        if not plain:
+            order = list(shapes)
+            forward = order.index(source) < order.index(target)
+            early = depths[target] - depths[source]
+            least = max(0, early - (early != 0) if forward else early)
+            most = least + int(rng.choice([1, 1, 4, 40]))
+            shape = weight.shape if kind == "dense" and rng.random() < 0.3 else (1,)
+            fields["delay"] = rng.integers(least, most, shape)
+            fields["graded"] = bool(rng.random() < 0.7)
+            fields["port"] = str(
+                rng.choice(["current", "current", "second" if graded[target] else "bias"])
+            )
+        synapses.append(Synapses(name, source, target, kind, weight, exponent, *ends, **fields))
 
     def dense(source: str, target: str) -> None:
         size = int(rng.choice([6, 127, 254, 3000]))
@@ -132,6 +204,8 @@ def programs(draw: st.DrawFn) -> Program:
 
     for index in range(draw(st.integers(1, 4))):
         name, before = f"p{index}", list(shapes)
+        depths[name] = 1 if plain else draw(st.integers(0, 3))
+        graded[name] = not plain and draw(st.booleans())
         source = draw(st.sampled_from(before))
         if len(shapes[source]) == 3 and draw(st.booleans()):
             op = draw(convolutions(in_shape=shapes[source]))
@@ -150,23 +224,41 @@ def programs(draw: st.DrawFn) -> Program:
             dense(other, name)
             if other != "in" and draw(st.booleans()):
                 dense(name, other)
-    populations = [neurons(rng, name, shape) for name, shape in shapes.items() if name != "in"]
-    port = InputPort("in", shapes["in"])
+    populations = [
+        neurons(rng, name, shape, depth=depths[name], graded=graded[name],
+                model="leaky-sum" if graded[name] else "lif")
+        for name, shape in shapes.items() if name != "in"
+    ]  # fmt: skip
+    port = InputPort("in", shapes["in"], graded["in"])
     return Program("loihi2", (port,), tuple(populations), tuple(synapses), ("p0",), {})
+
+
+def inputs_for(program: Program, seed: int, samples: int, steps: int) -> IntArray:
+    """Spikes, or integers of all sizes."""
+    spikes = spikes_for(seed, samples, steps, (2, 5, 4)).astype(np.int64)
+    if "in" not in program.graded:
+        return spikes
+    rng = np.random.default_rng(seed)
+    return spikes * (rng.integers(-(2**31), 2**31, spikes.shape) >> rng.integers(0, 32))
 
 
 def assert_same(a: Trace, b: Trace, names: list[str]) -> None:
     assert list(a.spikes) == list(b.spikes)
+    assert set(a.values) == set(b.values)
+    for name, values in a.values.items():
+        assert values.dtype == np.int32
+        assert np.array_equal(values, b.values[name]), name
     for name in names:
         assert np.array_equal(a.spikes[name], b.spikes[name]), name
-        assert set(a.states[name]) == set(b.states[name]) == set(STATES)
-        for state in STATES:
+        assert set(a.states[name]) == set(b.states[name])
+        for state in a.states[name]:
             assert np.array_equal(a.states[name][state], b.states[name][state]), (name, state)
 
 
 @settings(max_examples=120, deadline=None)
 @given(
-    programs(), st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 7), st.integers(1, 3),
+    st.one_of(programs(), programs(plain=True)), st.integers(0, 2**32 - 1), st.integers(1, 5),
+    st.integers(1, 12), st.integers(1, 3),
     st.sampled_from([1, 2000, 30_000, 1 << 21]), st.sampled_from([1, 200, 1 << 18]),
 )  # fmt: skip
 def test_any_program_however_it_is_cut(
@@ -174,7 +266,7 @@ def test_any_program_however_it_is_cut(
 ) -> None:
     """Batch size, number of threads, chunks and the width of the arithmetic change no bit."""
     names = [p.name for p in program.populations]
-    spikes = spikes_for(seed, samples, steps, (2, 5, 4))
+    spikes = inputs_for(program, seed, samples, steps)
     expected = model(program, spikes)
     with (
         mock.patch.object(engine, "BLOCK_BYTES", size),
@@ -190,22 +282,26 @@ def test_any_program_however_it_is_cut(
 
 def test_the_random_programs_spike_and_have_cycles() -> None:
     """Otherwise the test above proves little."""
-    rates, cycles, narrow = [], [], []
+    rates, cycles, narrow, links = [], [], [], []
 
-    @settings(max_examples=60, database=None, derandomize=True)
-    @given(programs())
+    @settings(max_examples=100, database=None, derandomize=True)
+    @given(st.one_of(programs(), programs(plain=True)))
     def look(program: Program) -> None:
         prepared = plan(program, MACHINE)
-        trace = run(prepared, spikes_for(0, 2, 7, (2, 5, 4)))
+        trace = run(prepared, inputs_for(program, 0, 2, 12))
         rates.extend(trace.spikes[unit.name].mean() for unit in prepared.units)
         cycles.append(max(len(g) * stepwise(g) for g in prepared.groups))
         narrow.extend(unit.cells.initial.dtype == np.int32 for unit in prepared.units)
+        links.extend(link for unit in prepared.units for link in unit.links)
 
     look()
     assert np.mean([0.02 < rate < 0.98 for rate in rates]) > 0.3
     assert np.mean([size > 0 for size in cycles]) > 0.2
     assert max(cycles) > 1
     assert 0.2 < np.mean(narrow) < 0.95
+    assert np.mean([link.graded for link in links]) > 0.1
+    assert np.mean([2 <= link.delay < 12 for link in links]) > 0.1
+    assert {link.port for link in links} == {"current", "second", "bias"}
 
 
 def test_a_group_is_the_shortest_run_that_no_cycle_leaves() -> None:
@@ -271,7 +367,9 @@ def test_an_error_in_a_block_is_raised(threads: int) -> None:
     class Broken(LoihiMachine):
         def cells(self, population: Neurons, own: Any, bounds: Any) -> Any:
             cells = super().cells(population, own, bounds)
-            return SimpleNamespace(initial=cells.initial, recorded=(), advance=advance)
+            return SimpleNamespace(
+                initial=cells.initial, recorded=(), ports=cells.ports, advance=advance
+            )
 
     _, program, spikes = small_program()
     with mock.patch.object(engine, "BLOCK_BYTES", 1), pytest.raises(ZeroDivisionError):

@@ -176,7 +176,7 @@ def _check_dense(synapse: LavaSynapse, source: tuple[int, ...], target: tuple[in
     _require(shape in ((1,), expected), name, f"delay has shape {shape}, not (1,) or {expected}")
     bits, most = synapse.num_weight_bits, WEIGHT_BITS + (mode == "mixed")
     _require(1 <= bits <= most, name, f"num_weight_bits is {bits}, outside 1 to {most}")
-    changed = weight[effective_weights(weight.astype(np.int64), mode, bits) != weight]
+    changed = weight[effective_weights(weight, mode, bits) != weight]
     _require(
         changed.size == 0,
         name,

@@ -308,3 +308,16 @@ def test_a_network_that_lava_refuses_is_named(
     network = replace(network, synapses=(bad, *network.synapses[1:]))
     with pytest.raises(LavaError, match=r"convolutional: Lava failed: ValueError: .*groups = 3"):
         runner.run([dense_network(), network], environment=lava, timeout=60)
+
+
+def test_sums_of_a_convolution_that_leave_32_bits_are_an_error(lava: LavaEnvironment) -> None:
+    """Lava's Conv would convert them from float64 into whatever the processor makes of it."""
+    network = LavaNetwork(
+        "wide",
+        3,
+        (LavaInput("in", (1, 1, 2), np.full((3, 1, 1, 2), 2**24), graded=True),),
+        (LavaPopulation("out", (1, 1, 2), {}, "sigma"),),
+        (LavaSynapse("c", "in", "out", "conv2d", ints([[[[128]]]]), num_message_bits=24),),
+    )
+    with pytest.raises(LavaError, match=r"FloatingPointError: invalid value"):
+        runner.run([network], environment=lava, timeout=60)

@@ -412,7 +412,7 @@ def test_an_input_of_two_axes_has_a_place_in_lava() -> None:
     flatten = nir.Flatten({"input": np.array([4, 4])}, 0, -1)
     net = network((4, 4), f=flatten, fc=nir.Linear(np.ones((3, 16))), lif=lif(np.full(3, 0.5)))
     spikes = spikes_for(0, 2, 5, (4, 4))
-    from neurodeploy.targets.loihi.lava.job import validate
+    from neurodeploy.targets.loihi.lava.checks import validate
 
     validate(to_lava(compiled(net, spikes), {"input": spikes}, states=False))
 

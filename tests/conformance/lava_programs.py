@@ -156,18 +156,22 @@ def _most_sent(model: str, registers: dict[str, IntArray]) -> int:
 
 def draw_registers(rng: np.random.Generator, model: str, size: int) -> dict[str, IntArray]:
     """Registers anywhere in their ranges, or where neurons do something; one value, or one each."""
-    spec, wide = MODELS[model], rng.random() < 0.35
+    spec, regime = MODELS[model], rng.random()
+    wide, tiny = regime < 0.35, regime > 0.75
     limits = {**spec.registers}
     small: dict[str, tuple[int, int]] = {
-        "vth": (0, 3000), "vth_hi": (0, 3000), "vth_lo": (-3000, 0), "u0": (0, 0), "v0": (0, 0),
-        "i0": (0, 0), "r0": (0, 0), "bias": (-40, 40), "theta_0": (0, 1 << 16),
+        "vth": (0, 60 if "spike_exp" in limits else 3000), "vth_hi": (0, 3000),
+        "vth_lo": (-3000, 0), "u0": (0, 0), "v0": (0, 0), "i0": (0, 0), "r0": (0, 0),
+        "bias": (-40, 40), "theta_0": (0, 1 << 16),
         "theta_step": (0, 1 << 16), "exp": (0, 12), "decay_bits": (12, 12),
         "sin_decay": (-4096, 4096), "cos_decay": (-4096, 4096),
     }  # fmt: skip
     if not wide:
         limits = {name: small.get(name, pair) for name, pair in limits.items()}
-    if model in ("delta", "sigma-delta"):
-        limits["vth"] = (0, 60)
+    if tiny:  # whole units without memory, so that states often equal a threshold
+        exact = {"vth": (0, 3), "vth_hi": (0, 3), "vth_lo": (-3, 0), "bias_mant": (0, 0),
+                 "du": (4095, 4095), "dv": (4096, 4096)}  # fmt: skip
+        limits = {name: exact.get(name, pair) for name, pair in limits.items()}
     if spec.optional and rng.random() < 0.4:
         limits |= {"reset_interval": (1, 9), "reset_offset": (0, 20)}
     drawn = {}
@@ -214,6 +218,8 @@ def _joined(
     }  # fmt: skip
     synapses = Synapses(name, source.name, target.name, **{**values, **changes})
     build.synapses.append(synapses)
+    if port != "current":
+        build.features.add(f"input {port}")
     if source.graded:
         build.features.add("graded" if synapses.graded else "graded, counted")
     return synapses
