@@ -11,7 +11,7 @@ SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/
 CONFIG := pyproject.toml setup.py constraints.txt
 NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava nir clean FORCE
+.PHONY: demo test lint types format lava lava-shim nir clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,9 +41,19 @@ format: .venv/.stamp
 	@.venv/bin/ruff check -q --fix .
 	@.venv/bin/ruff format -q .
 
-# A private Python 3.10 environment; the command does nothing if it is complete.
+# A private environment, of Python 3.10 where there is one; the command does nothing if it is
+# complete.
 lava: .venv/.stamp
 	@.venv/bin/neurodeploy lava install
+
+# Lava's tests again on each of the Pythons that need the shim.
+lava-shim: .venv/.stamp
+	@for version in 3.11 3.12 3.13; do \
+	  export NEURODEPLOY_LAVA_ENV='$(CURDIR)'/.venv-lava-$$version; \
+	  .venv/bin/neurodeploy lava install --python python$$version \
+	    && .venv/bin/pytest $(PYTEST_ARGS) tests/conformance/test_lava.py \
+	      tests/targets/loihi/test_lava_models.py tests/targets/loihi/test_lava_faults.py || exit 1; \
+	done
 
 # Norse and SpikingJelly, with which the tests compare what a NIR file means.
 nir: .venv-nir/.stamp

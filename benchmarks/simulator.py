@@ -18,7 +18,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 from neurodeploy.costs.counts import fan_out
 from neurodeploy.simulator.engine import run, simulate
 from neurodeploy.simulator.plan import plan
-from neurodeploy.target import get_target
+from neurodeploy.target import get_backend, get_target
 from neurodeploy.targets.loihi.machine import LoihiMachine
 
 OURS = "neurodeploy"
@@ -47,7 +47,7 @@ def lava_seconds(workload: Workload, samples: int) -> float:
     """Of one sample in Lava's fixed-point models, its start included."""
     start = time.perf_counter()
     some = {name: workload.inputs[:samples] for name in workload.program.input_shapes}
-    get_target("loihi2").run_vendor(workload.program, some, timeout=3600)
+    get_backend(get_target("loihi2"), "lava").run(workload.program, some, timeout=3600)
     return (time.perf_counter() - start) / samples
 
 

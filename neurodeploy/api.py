@@ -26,7 +26,7 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import get_target
+from neurodeploy.target import get_backend, get_target
 from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
@@ -143,10 +143,28 @@ def run(
     *,
     record: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    backend: str | None = None,
+    timeout: float = 600.0,
 ) -> Trace:
-    """Run a program in the bit-accurate simulator; see `simulator.engine.simulate`."""
-    machine = get_target(program.target).machine
-    return simulate(program, inputs, machine, record=record, progress=progress)
+    """Run a program in the bit-accurate simulator; see `simulator.engine.simulate`.
+
+    Parameters
+    ----------
+    backend: run it in this backend of the target instead, such as `lava`; with `record`, states of
+        all populations come with it.
+    timeout: seconds for the backend.
+
+    Raises
+    ------
+    TargetError
+        No such backend, or it is not available or failed.
+    """
+    target = get_target(program.target)
+    if backend is None:
+        return simulate(program, inputs, target.machine, record=record, progress=progress)
+    runtime = get_backend(target, backend)
+    messages = check_inputs(inputs, program.input_shapes, program.graded)
+    return runtime.run(program, messages, timeout=timeout, states=bool(record))
 
 
 def verify(
@@ -156,6 +174,7 @@ def verify(
     labels: NDArray[Any] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
+    backend: str | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
@@ -178,6 +197,7 @@ def verify(
         labels=labels,
         source=source,
         vendor_samples=vendor_samples,
+        backend=backend,
         timeout=timeout,
         gates=gates,
     )

@@ -19,7 +19,7 @@ from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
-from neurodeploy.trace import Spikes, Trace
+from neurodeploy.trace import Messages, Trace
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -93,6 +93,36 @@ class Machine(Protocol):
         """
 
 
+class Backend(Protocol):
+    """The vendor's own runtime, or another independent one, for a target's programs."""
+
+    @property
+    def title(self) -> str:
+        """For reports: what it is, with its version as it is here."""
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Messages],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        """Run all samples, each from the initial state.
+
+        Parameters
+        ----------
+        inputs: (samples, steps, *shape) per input, as `trace.check_inputs` returns them.
+        timeout: seconds for everything.
+        states: also return the neurons' states after every step.
+
+        Raises
+        ------
+        TargetError
+            It is not available, failed, took longer, or keeps no states.
+        """
+
+
 @runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""
@@ -118,8 +148,8 @@ class Target(Protocol):
         """Its chip file: limits and constants."""
 
     @property
-    def vendor(self) -> str:
-        """The vendor's runtime that `run_vendor` uses, with its version."""
+    def backends(self) -> Mapping[str, Backend]:
+        """Other runtimes of its programs, by name; verification takes the first."""
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """Put `network` on the chip's number grid; `calibration` is its reference trace.
@@ -129,11 +159,6 @@ class Target(Protocol):
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """All broken design rules."""
-
-    def run_vendor(
-        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
-    ) -> Trace:
-        """Run in the vendor's runtime; raises `TargetError` where it is not available."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +201,20 @@ def get_target(name: str) -> Target:
     if item.target is None:
         raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
     return item.target
+
+
+def get_backend(target: Target, name: str | None) -> Backend:
+    """The target's backend called `name`, or for None its first.
+
+    Raises
+    ------
+    TargetError
+        It has none of that name.
+    """
+    backends = target.backends
+    chosen = next(iter(backends)) if name is None else name
+    if chosen not in backends:
+        raise TargetError(
+            f"unknown backend {name!r}", node=target.name, hint=f"It has: {', '.join(backends)}."
+        )
+    return backends[chosen]

@@ -116,6 +116,7 @@ def test_the_wheel_holds_every_module(wheel: list[str]) -> None:
     [
         "py.typed",
         "models/digits.pt",
+        "targets/loihi/loihi1.toml",
         "targets/loihi/loihi2.toml",
         "targets/loihi/lava/requirements.txt",
         "targets/loihi/lava/worker.py",

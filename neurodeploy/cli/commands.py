@@ -146,15 +146,29 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
     parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
     parser.add_argument("-o", "--output", help=".npz that gets the spikes of every population")
+    _backend_arguments(parser, "run it there, not in the simulator")
+
+
+def _backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--backend", help=f"of the target, such as lava or loihi2: {text}")
+    parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.archive import write_atomically
 
+    if arguments.timeout <= 0:
+        raise FileError("must be positive", node="--timeout")
     program = _program(arguments.program)
     with output.progress("simulating") as progress:
-        trace = api.run(program, load_inputs(arguments.inputs), progress=progress)
+        trace = api.run(
+            program,
+            load_inputs(arguments.inputs),
+            progress=progress,
+            backend=arguments.backend,
+            timeout=arguments.timeout,
+        )
     if arguments.output:
         import io
 
@@ -173,7 +187,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         for name, count in counts.items()
     ]
     output.table(
-        f"{trace.samples} samples, {trace.steps} steps (simulated)",
+        f"{trace.samples} samples, {trace.steps} steps ({arguments.backend or 'simulated'})",
         ("population", "cells", "spikes", "rate"),
         rows,
     )
@@ -199,7 +213,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
     )
-    parser.add_argument("--timeout", type=float, default=600.0, help="of the vendor's run, in s")
+    _backend_arguments(parser, "the vendor's runtime, if not the first")
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
 
 
@@ -219,6 +233,7 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         load_inputs(arguments.inputs),
         labels=labels,
         vendor_samples=None if arguments.no_vendor else arguments.vendor_samples,
+        backend=arguments.backend,
         timeout=arguments.timeout,
     )
     tables.verdict(output, verdict)
@@ -297,7 +312,7 @@ COMMANDS = (
     ),
     Command(
         "run",
-        "run a program in the bit-accurate simulator",
+        "run a program in the bit-accurate simulator, or in a backend of its target",
         "neurodeploy run model.ndp --inputs spikes.npy -o trace.npz",
         _run_arguments,
         _run,

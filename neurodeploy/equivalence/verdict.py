@@ -17,7 +17,7 @@ from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.simulator.engine import in_model_units, prepare, run
-from neurodeploy.target import Target
+from neurodeploy.target import Backend, Target, get_backend
 from neurodeploy.trace import Spikes, Trace, check_inputs, check_labels
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ def verify(
     labels: NDArray[Any] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
+    backend: str | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
@@ -192,15 +193,19 @@ def verify(
     source: spikes of the source framework itself per population, to verify the import.
     vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
         stage out, and the verdict incomplete.
+    backend: which of the target's backends is the vendor's runtime; its first if None.
     timeout: seconds for the vendor's run.
 
     Raises
     ------
+    TargetError
+        The target has no such backend.
     InputError
         Inputs or labels that do not fit.
     """
     if vendor_samples is not None and vendor_samples < 1:
         raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
+    vendor = get_backend(target, backend)
     spikes = check_inputs(inputs, program.input_shapes)
     samples = len(next(iter(spikes.values())))
     truth = check_labels(labels, samples)
@@ -219,7 +224,7 @@ def verify(
         *([] if source is None else [_import(network, spikes, Trace(source))]),
         replace(lowering, first=first),
         _golden(program, prepared),
-        _vendor(program, target, spikes, actual, names, vendor_samples, timeout),
+        _vendor(program, vendor, spikes, actual, names, vendor_samples, timeout),
     ]
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
@@ -323,7 +328,7 @@ def _golden(program: Program, prepared: Plan) -> Stage:
 
 def _vendor(
     program: Program,
-    target: Target,
+    vendor: Backend,
     inputs: Mapping[str, Spikes],
     actual: Trace,
     names: list[str],
@@ -331,12 +336,12 @@ def _vendor(
     timeout: float,
 ) -> Stage:
     """The program in the vendor's runtime against the simulator: must be equal in every cell."""
-    title = f"program in this simulator against {target.vendor}"
+    title = f"program in this simulator against {vendor.title}"
     if samples is None:
         return Stage("vendor", title, "not run", "left out on request")
     some = {name: array[:samples] for name, array in inputs.items()}
     try:
-        trace = target.run_vendor(program, some, timeout=timeout)
+        trace = vendor.run(program, some, timeout=timeout)
     except TargetError as error:
         return Stage("vendor", title, "not run", str(error))
     ours = Trace({name: array[:samples] for name, array in actual.spikes.items()})

@@ -3,7 +3,9 @@
 An axon is what a spike addresses on a destination core: the list of synapses to walk.  A dense or
 one-to-one connection has one axon per source neuron; a convolution has one axon in all, whose
 kernel every source neuron shares (the Loihi 2 compiler prints 1 or 2 input axons per core of a
-convolution: lava-dl, netx/pilotnet_snn/benchmark.ipynb and netx/yolo_kp/run.ipynb).
+convolution: lava-dl, netx/pilotnet_snn/benchmark.ipynb and netx/yolo_kp/run.ipynb).  A chip whose
+file has no limit `kernel_header_words` shares no kernels: there a convolution has an axon for each
+source neuron that reaches the core, with a list of indexed synapses.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def usage(
     words, axons = np.zeros_like(neurons), np.zeros_like(neurons)
     for synapses in incoming:
         words += synaptic_words(synapses, core, chip)
-        axons += _axons(synapses, neurons)
+        axons += _axons(synapses, neurons, chip)
     return Usage(neurons, words, _distinct(core, groups, len(neurons)), axons)
 
 
@@ -90,15 +92,23 @@ def synaptic_words(synapses: Synapses, core: IntArray, chip: Chip) -> IntArray:
 
     dense, one-to-one:  axons * ceil(n synapse_bits / word)
     conv2d:             rows * (ceil(n weight_bits / word) + header)
+    conv2d, unshared:   axons * ceil(n indexed_synapse_bits / word)
 
     n is the number of target neurons (dense), 1 (one-to-one), or the number of output channels on
-    the core that an input channel reaches; a row is one input channel and kernel tap.  Zero weights
-    are stored.  The formula is derived, not published: against 27 numbers that the Loihi 2 compiler
-    printed, the median of its absolute error is 8 %; its extremes are -21 % (dense, 256 synapses of
-    8 bits, an older compiler) and +33 % (convolution, 16 or 64 output channels).
+    the core that an input channel reaches; a row is one input channel and kernel tap.  Unshared, n
+    is what one source neuron reaches at most: taps times output channels of its group, or all
+    neurons of the core.  Zero weights are stored.  The formula is derived, not published: against
+    27 numbers that the Loihi 2 compiler printed, the median of its absolute error is 8 %; its
+    extremes are -21 % (dense, 256 synapses of 8 bits, an older compiler) and +33 % (convolution, 16
+    or 64 output channels).
     """
     neurons = np.bincount(core)
     word = chip.limit("synaptic_memory_word")
+    if synapses.kind == "conv2d" and not _shares_kernels(chip):
+        out_channels, _, *taps = synapses.weight.shape
+        reached = np.minimum(neurons, math.prod(taps) * out_channels // synapses.groups)
+        bits = chip.limit("indexed_synapse_bits")
+        return np.asarray(_axons(synapses, neurons, chip) * -(-reached * bits // word))
     if synapses.kind == "conv2d":
         _, in_per_group, height, width = synapses.weight.shape
         owner, channels = _channels(synapses, core)
@@ -122,11 +132,21 @@ def _channels(synapses: Synapses, core: IntArray) -> tuple[IntArray, IntArray]:
     return keys // groups, channels
 
 
-def _axons(synapses: Synapses, neurons: IntArray) -> IntArray:
+def _shares_kernels(chip: Chip) -> bool:
+    return "kernel_header_words" in chip.limits
+
+
+def _axons(synapses: Synapses, neurons: IntArray, chip: Chip) -> IntArray:
+    """Input axons of each core; unshared kernels: at most one per source neuron and fan-in."""
     if synapses.kind == "one-to-one":
         return neurons
     used = (neurons > 0).astype(np.int64)
-    return used if synapses.kind == "conv2d" else used * math.prod(synapses.in_shape)
+    if synapses.kind == "dense":
+        return used * math.prod(synapses.in_shape)
+    if _shares_kernels(chip):
+        return used
+    fan_in = math.prod(synapses.weight.shape[1:])
+    return np.minimum(neurons * fan_in, math.prod(synapses.in_shape))
 
 
 def _distinct(core: IntArray, labels: IntArray, cores: int) -> IntArray:

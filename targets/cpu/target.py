@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from neurodeploy.chip import Chip
-from neurodeploy.errors import Violation
+from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
+from neurodeploy.target import Backend
 from neurodeploy.targets.cpu import lowering, rules
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine
-from neurodeploy.trace import Spikes, Trace
+from neurodeploy.trace import Messages, Trace
+
+
+@dataclass(frozen=True)
+class ExportedC:
+    """The `Backend` called `c`."""
+
+    title = "the exported C program, compiled by the system's C compiler"
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Messages],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        """See `vendor.run_in_c`."""
+        from neurodeploy.targets.cpu.vendor import run_in_c
+
+        if states:
+            raise TargetError("the exported C program gives its spikes only, no states")
+        return run_in_c(program, inputs, timeout=timeout)
 
 
 @dataclass(frozen=True)
@@ -22,7 +46,7 @@ class Cpu:
 
     format: FixedPoint
     machine = FixedPointMachine()
-    vendor = "the exported C program, compiled by the system's C compiler"
+    backends: ClassVar[Mapping[str, Backend]] = {"c": ExportedC()}
 
     @property
     def name(self) -> str:
@@ -51,11 +75,3 @@ class Cpu:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.format)
-
-    def run_vendor(
-        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
-    ) -> Trace:
-        """See `vendor.run_in_c`."""
-        from neurodeploy.targets.cpu.vendor import run_in_c
-
-        return run_in_c(program, inputs, timeout=timeout)

@@ -11,7 +11,9 @@ from neurodeploy.targets.loihi.lava import environment
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("install", "status"))
-    parser.add_argument("--python", help="a Python 3.10 interpreter; found by itself if left out")
+    parser.add_argument(
+        "--python", help="an interpreter of Python 3.10 to 3.13; found by itself if left out"
+    )
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
@@ -20,15 +22,16 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     else:
         found = environment.locate()
     output.say(f"Lava environment: {found.python}")
-    for name in ("lava-nc", "lava-dl"):
-        output.say(f"  {name} {found.versions[name]}")
-    output.result({"python": str(found.python), "versions": dict(found.versions)})
+    output.say(f"  {found.title}")
+    output.say(f"  lava-dl {found.versions.get('lava-dl', 'missing')}")
+    versions = dict(found.versions)
+    output.result({"python": str(found.python), "versions": versions, "shim": found.shimmed})
     return 0
 
 
 command = Command(
     "lava",
-    "install or show the private Python 3.10 environment that runs Intel's Lava",
+    "install or show the private environment that runs Intel's Lava",
     "neurodeploy lava install --python /usr/bin/python3.10",
     _arguments,
     _run,

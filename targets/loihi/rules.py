@@ -1,4 +1,4 @@
-"""Loihi 2's design rules: every register and memory of a program against the chip's limits."""
+"""Loihi's design rules: every register and memory of a program against the chip's limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
 
     Rules are named `<chip>.<rule>`; limits and their sources come from the chip file.
     """
-    found: list[Violation] = []
+    found = list(_features(program, chip))
     for population in program.populations:
         found += _registers(population, chip)
         found += violations(population, program.incoming(population.name), chip)
@@ -54,6 +54,22 @@ def _violation(
 ) -> Violation:
     record = chip.limits[limit_name]
     return Violation(f"{chip.name}.{rule}", node, measured, limit, record.unit, record.source, fix)
+
+
+def _features(program: Program, chip: Chip) -> Iterator[Violation]:
+    """What the chip must be able to do at all: graded messages, neurons beside CUBA LIF."""
+    if not chip.limit("message_bits"):
+        fix = "Send spikes, or compile for Loihi 2."
+        graded = [*program.graded, *(item.name for item in program.synapses if item.graded)]
+        for name in sorted(graded):
+            yield _violation(chip, "graded-messages", name, 32, 0, "message_bits", fix)
+    if not chip.limit("programmable_neurons"):
+        fix = "Use leaky integrate-and-fire neurons without a bias input, or compile for Loihi 2."
+        ports = {item.target for item in program.synapses if item.port != "current"}
+        for population in program.populations:
+            if population.model != "lif" or population.name in ports:
+                name = population.name
+                yield _violation(chip, "neuron-model", name, 1, 0, "programmable_neurons", fix)
 
 
 def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:

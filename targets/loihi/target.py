@@ -1,35 +1,47 @@
-"""Loihi 2 as a `Target`."""
+"""Loihi 1 and Loihi 2 as `Target`s."""
 
 from __future__ import annotations
 
 import functools
 import importlib.resources
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
+from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
+from neurodeploy.targets.loihi.backends import Lava, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.trace import Spikes, Trace
+from neurodeploy.trace import Trace
 
 
-class Loihi2:
-    """The `Target` called `loihi2`."""
+@dataclass(frozen=True)
+class Loihi:
+    """The `Target` for one generation of the chip, called as its chip file is.
 
-    name = "loihi2"
-    description = "Intel Loihi 2, checked in Lava's fixed-point models (lava-nc 0.10.0)"
-    vendor = "Lava (lava-nc 0.10.0)"
+    The arithmetic is that of Lava's CUBA LIF for both (Lava's `Loihi1SimCfg` and `Loihi2SimCfg`
+    run the same models); what a chip can do and hold is in its chip file.
+    """
+
+    name: str
+    description: str
     semantics: Semantics = resolve.SEMANTICS
     machine = LoihiMachine()
 
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """Lava, and the chip where it has a way to it."""
+        return {"lava": Lava()} | ({"loihi2": Silicon()} if self.name == "loihi2" else {})
+
     @functools.cached_property
     def chip(self) -> Chip:
-        """Limits and constants with their sources, from `loihi2.toml`."""
-        text = importlib.resources.files(__package__).joinpath("loihi2.toml").read_text("utf-8")
-        return load_chip(text)
+        """Limits and constants with their sources, from the chip file."""
+        file = importlib.resources.files(__package__).joinpath(f"{self.name}.toml")
+        return load_chip(file.read_text("utf-8"))
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
@@ -38,11 +50,3 @@ class Loihi2:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.chip)
-
-    def run_vendor(
-        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
-    ) -> Trace:
-        """See `vendor.run_in_lava`."""
-        from neurodeploy.targets.loihi.vendor import run_in_lava
-
-        return run_in_lava(program, inputs, timeout=timeout)

@@ -92,6 +92,26 @@ def test_verify_in_lava(folder: Path, capsys) -> None:
     assert vendor["mismatches"] == 0
 
 
+def test_the_chip_itself_says_what_it_needs(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 1
+    assert "NOT RUN" in capsys.readouterr().out
+    assert main(["run", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 2
+    assert "lava-loihi" in capsys.readouterr().err
+    assert main(["run", "m.ndp", "--inputs", "x.npy", "--timeout", "0"]) == 2
+
+
+def test_run_in_lava(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    counts = []
+    for backend in ([], ["--backend", "lava"]):
+        capsys.readouterr()
+        assert main(["run", "m.ndp", "--inputs", "x.npy", "--json", *backend]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["spikes"])
+    assert counts[0] == counts[1]
+    assert counts[0]["lif"]
+
+
 def test_a_missing_lava_fails_verify(folder: Path, capsys, monkeypatch) -> None:
     assert main(COMPILE) == 0
     monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(folder / "nowhere"))

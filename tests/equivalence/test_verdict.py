@@ -32,13 +32,30 @@ def honest(program: Program, inputs: Mapping[str, Spikes]) -> Trace:
 
 
 @dataclass(frozen=True)
+class FakeBackend:
+    """A runtime of our choice."""
+
+    call: Vendor
+    title: str = "Fake runtime 1.0"
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Spikes],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        return self.call(program, inputs)
+
+
+@dataclass(frozen=True)
 class FakeTarget:
-    """Loihi's arithmetic with a runtime of our choice in the vendor's place."""
+    """Loihi's arithmetic with a runtime of our choice in the vendor's place, and an honest one."""
 
     run: Vendor = honest
     name: str = "loihi2"
     description: str = "fake"
-    vendor: str = "Fake runtime 1.0"
     semantics: Any = SEMANTICS
     machine: Any = MACHINE
     chip: Any = None
@@ -49,10 +66,9 @@ class FakeTarget:
     def check(self, program: Program) -> tuple[()]:
         return ()
 
-    def run_vendor(
-        self, program: Program, inputs: Mapping[str, Spikes], *, timeout: float
-    ) -> Trace:
-        return self.run(program, inputs)
+    @property
+    def backends(self) -> Mapping[str, FakeBackend]:
+        return {"fake": FakeBackend(self.run), "other": FakeBackend(honest, "Other runtime 2.0")}
 
 
 @pytest.fixture(scope="module")
@@ -413,3 +429,14 @@ def test_a_source_that_lacks_a_population_is_an_error(case: Any) -> None:
         check(case, source=source)
     with pytest.raises(InputError):
         check(case, source={})
+
+
+def test_another_backend_stands_in_the_vendors_place(case: Any) -> None:
+    def broken(program: Program, inputs: Mapping[str, Spikes]) -> Trace:
+        raise TargetError("it is away")
+
+    vendor = check(case, broken, backend="other").stage("vendor")
+    assert vendor.status == "passed"
+    assert "Other runtime 2.0" in vendor.title
+    with pytest.raises(TargetError, match=r"unknown backend 'third'. It has: fake, other"):
+        check(case, backend="third")

@@ -225,3 +225,9 @@ def test_states_beyond_their_range_are_reported() -> None:
 def test_programs_of_other_chips_have_no_c() -> None:
     with pytest.raises(InputError, match="has no register state_bits"):
         to_c(small_program()[1])
+
+
+def test_the_exported_program_keeps_no_states() -> None:
+    (backend,) = cpu8.backends.values()
+    with pytest.raises(TargetError, match="no states"):
+        backend.run(None, {}, timeout=1.0, states=True)  # type: ignore[arg-type]
