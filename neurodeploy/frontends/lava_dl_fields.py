@@ -102,6 +102,16 @@ class Fields:
         """One whole number; `default`, if there is one, where the field is missing."""
         return int(self.per_channel(name, 1, low, high, default).item())
 
+    def number(self, name: str, low: float, high: float) -> float:
+        """One finite number, whole or not."""
+        values = np.asarray(self._values(name)).reshape(-1)
+        if values.dtype.kind not in "iuf" or values.size != 1:
+            raise self.error(name, f"is {values.dtype} of {values.size} values, expected a number")
+        value = float(values[0])
+        if not low <= value <= high:
+            raise self.error(name, f"is {value:g}, expected {low:g} to {high:g}")
+        return value
+
     def pair(self, name: str, low: int) -> tuple[int, int]:
         """(height, width); one value stands for both."""
         values = self.integers(name, low, MAX_SIZE).reshape(-1)

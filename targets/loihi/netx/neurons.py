@@ -6,6 +6,7 @@ go to the processes of lava-nc 0.10.0 (`targets.loihi.models` lists their regist
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -154,11 +155,11 @@ def _resonator(neuron: Fields, model: str) -> NetNeurons:
 
     With :math:`s, c` = sinDecay, cosDecay over 2^12, `slayer/neuron/rf.py` (`neuron_params`) makes
     alpha = 1 - sqrt(s^2 + c^2) and period = 2 pi / arctan2(s, c), and lava-nc 0.10.0
-    `src/lava/proc/rf/process.py` int((1 - alpha) sin(2 pi / period) 2^12) and the same with cos,
-    truncated: which of two neighbours is decided by the last bit of float64.
+    `src/lava/proc/rf/process.py` int((1 - alpha) sin(2 pi / period) 2^12) and the same with cos.
+    That is sinDecay and cosDecay, truncated.  Where they are whole, the last bit of float64 decides
+    whether they stay or become one less, differently with other versions of numpy; here they stay.
     """
-    for name in ("sinDecay", "cosDecay", "vThMant"):
-        _signed(neuron, name)
+    _signed(neuron, "vThMant")
     if neuron.integer("gradedSpike", 0, 1, default=0):
         raise ModelError(
             "gradedSpike is set, and NetX does not read it",
@@ -166,38 +167,27 @@ def _resonator(neuron: Fields, model: str) -> NetNeurons:
             hint="Train with graded_spike=False.",
         )
     one = 1 << DECAY_BITS
-    sine, cosine = (neuron.integer(name, -one, one) for name in ("sinDecay", "cosDecay"))
+    sine, cosine = (neuron.number(name, -one, one) for name in ("sinDecay", "cosDecay"))
     threshold = neuron.integer("vThMant", 1, VTH_LIMIT)
     neuron.finish()
     if sine == 0:
         raise ModelError("sinDecay is 0: neurons without a period", node=neuron.node)
-    found = recomputed(sine, cosine)
     values = {
-        "sin_decay": found[0],
-        "cos_decay": found[1],
+        "sin_decay": math.trunc(sine),
+        "cos_decay": math.trunc(cosine),
         "decay_bits": DECAY_BITS,
         "state_exp": STATE_EXPONENT,
         "vth": threshold << STATE_EXPONENT,
     }
+    whole = [name for name, value in (("sin", sine), ("cos", cosine)) if value == math.trunc(value)]
     note = None
-    if found != (sine, cosine):
-        note = f"NetX computes (sin, cos) = {found} from the file's {(sine, cosine)}"
-    return NetNeurons(
-        model, {name: np.array([value], np.int64) for name, value in values.items()}, note
-    )
-
-
-def recomputed(sine: int, cosine: int) -> tuple[int, int]:
-    """(sin_decay, cos_decay) as they reach Lava; see `_resonator`.
-
-    The operations are those of the two files in their order, on numpy's numbers.
-    """
-    scale = 1 << DECAY_BITS
-    s, c = np.int64(sine) / scale, np.int64(cosine) / scale
-    alpha = 1 - np.sqrt(s**2 + c**2)
-    period = 1 / (np.arctan2(s, c) / 2 / np.pi)
-    found = [(1 - alpha) * f(np.pi * 2 * 1 / period) for f in (np.sin, np.cos)]
-    return (int(np.int32(found[0] * scale)), int(np.int32(found[1] * scale)))
+    if whole:
+        note = (
+            f"NetX computes the decays anew in float64 and truncates: {' and '.join(whole)} may be "
+            "1 less there, which depends on its numpy; a file that write_net writes is safe"
+        )
+    registers = {name: np.array([value], np.int64) for name, value in values.items()}
+    return NetNeurons(model, registers, note)
 
 
 def _bias(fields: Fields, shape: Shape) -> IntArray:

@@ -309,7 +309,7 @@ class _Net:
             )
         )
         if neurons.note is not None:
-            self.lowerings.append(Lowering(name, "decay", "exact", neurons.note))
+            self.lowerings.append(Lowering(name, "decay", "approximate", neurons.note))
         self.message_bits = neurons.message_bits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +17,6 @@ from neurodeploy.targets.loihi.netx.neurons import (
     INTEGRATOR,
     STATE_EXPONENT,
     VTH_LIMIT,
-    recomputed,
 )
 
 Fields = Mapping[str, Any]
@@ -117,21 +116,22 @@ def _sdnn(threshold: int) -> dict[str, Any]:
 
 
 def _resonator(population: Neurons, refuse: Refuse) -> Fields:
-    """Decays that NetX turns into those of the program: they or their neighbours."""
+    """Half a unit is added to the decays, which NetX cuts off whatever float64 rounds to."""
     one = 1 << DECAY_BITS
     for name, value in (("state_exp", STATE_EXPONENT), ("decay_bits", DECAY_BITS)):
         single(population, name, value, value, refuse, ", as in NetX")
-    wanted = tuple(single(population, n, -one, one, refuse, "") for n in ("sin_decay", "cos_decay"))
+    sine, cosine = (
+        single(population, name, 1 - one, one - 1, refuse, "")
+        for name in ("sin_decay", "cos_decay")
+    )
     limit = VTH_LIMIT << STATE_EXPONENT
     threshold = single(population, "vth", 1 << STATE_EXPONENT, limit, refuse, "")
     if threshold % (1 << STATE_EXPONENT):
         refuse(f"vth is {threshold}, no multiple of 2^{STATE_EXPONENT}")
-    near = itertools.product(*((value, value + 1, value - 1) for value in wanted))
-    found = [pair for pair in near if pair[0] and recomputed(*pair) == wanted]
-    if not found:
-        refuse(f"NetX computes (sin_decay, cos_decay) = {wanted} from no values of a file")
-        return {}
-    sine, cosine = found[0]
-    kind = "RF_PHASE" if population.model == "rf" else "RF_IZHIKEVICH"
-    neuron = {"sinDecay": sine, "cosDecay": cosine, "vThMant": threshold >> STATE_EXPONENT}
-    return {"neuron": {"type": kind, **neuron}}
+    neuron = {
+        "type": "RF_PHASE" if population.model == "rf" else "RF_IZHIKEVICH",
+        "sinDecay": sine + math.copysign(0.5, sine),
+        "cosDecay": cosine + math.copysign(0.5, cosine),
+        "vThMant": threshold >> STATE_EXPONENT,
+    }
+    return {"neuron": neuron}
