@@ -29,6 +29,8 @@ VTH_NEVER = (1 << 18) - 1
 """The threshold that `Affine(dynamics=True)` writes: it reads the potential, nothing spikes."""
 WEIGHT_EXP_LIMIT = 3
 INT64 = (-(1 << 63), (1 << 63) - 1)
+CUBA = ("CUBA", "LOIHI")
+"""Types of CUBA neurons; slayerSNN wrote the second."""
 UNSUPPORTED = {
     "SDNN": "sigma-delta neurons send graded messages",
     "ALIF": "the adaptive threshold has no equivalent here",
@@ -121,7 +123,7 @@ def read_cuba(fields: Fields, channels: int, least: int = 1) -> Cuba:
         Another neuron model, or an option of it that has no meaning here.
     """
     kind = fields.text("type")
-    if kind not in ("CUBA", "LOIHI"):
+    if kind not in CUBA:
         reason = UNSUPPORTED.get(kind.upper(), "only CUBA neurons can be read")
         raise ModelError(
             f"neurons of type {kind!r} are not supported: {reason}",

@@ -22,7 +22,7 @@ from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.netx import Options, read_program, write_net
 from neurodeploy.targets.loihi.netx.running import NetxRun, run_files, run_in_netx
 from neurodeploy.trace import Trace
-from tests import net_files
+from tests import net_files, pages_of_docs
 from tests.net_files import Layer, conv, cuba, dense, flatten, source
 
 SAMPLES, STEPS = 1, 24
@@ -274,6 +274,8 @@ def test_the_architectures_are_not_silent(results: dict[str, Result]) -> None:
             fired = result.ours.spikes[population.name]
             silent = np.all(population.parameters.get("du", 0) == -1)  # an integrator's u is read
             assert silent or fired.mean() > 0.005, (name, population.name)
+    page = (pages_of_docs.FOLDER / "lava_dl.md").read_text("utf-8")
+    assert f"{len(CASES)} architectures that we write" in page
 
 
 CHANGED: dict[str, tuple[list[list[int]], list[list[int]] | None]] = {

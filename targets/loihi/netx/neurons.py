@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends.lava_dl_fields import Fields
-from neurodeploy.frontends.lava_dl_neurons import read_cuba
+from neurodeploy.frontends.lava_dl_neurons import CUBA, read_cuba
 from neurodeploy.frontends.lava_dl_synapses import BIASES
 from neurodeploy.linear import Shape
 from neurodeploy.program import IntArray, compact
@@ -89,8 +89,9 @@ def integrator(fields: Fields, size: int) -> NetNeurons:
 
 
 def _cuba(fields: Fields, neuron: Fields, shape: Shape, *, encoder: bool) -> NetNeurons:
-    for name in ("iDecay", "vDecay", "vThMant"):
-        _signed(neuron, name)
+    if neuron.text("type") in CUBA:
+        for name in ("iDecay", "vDecay", "vThMant"):
+            _signed(neuron, name)
     if neuron.integer("weight_exp", -64, 64, default=0):
         raise ModelError(
             "weight_exp is not 0, and NetX does not read it",
