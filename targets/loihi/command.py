@@ -47,17 +47,15 @@ def _net_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _net(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy.program import Program
-    from neurodeploy.targets.loihi.netx import write_net
+    from neurodeploy.targets.loihi.netx import Options, write_net
 
-    options = write_net(Program.load(arguments.program), arguments.output)
-    told = {name: value for name, value in asdict(options).items() if value is not None}
+    options = asdict(write_net(Program.load(arguments.program), arguments.output))
+    default = asdict(Options())
+    told = [f"{name}={value}" for name, value in options.items() if value != default[name]]
     output.say(f"wrote {arguments.output}")
-    output.say(
-        "lava-dl: netx.hdf5.Network(net_config=FILE, "
-        + ", ".join(f"{name}={value}" for name, value in told.items())
-        + ")"
-    )
-    output.result({"file": arguments.output, "options": asdict(options)})
+    if told:
+        output.say(f"NetX must be told: {', '.join(told)}")
+    output.result({"file": arguments.output, "options": options})
     return 0
 
 

@@ -128,6 +128,12 @@ class _Net:
             "conv": self._conv,
             "flatten": self._flatten,
         }
+        if fields.text("type") == "pool":
+            raise ModelError(
+                "NetX has no pooling",
+                node=fields.node,
+                hint="Train with strides, or convert the file to .nir to have it lowered.",
+            )
         readers[self.chain.kind(fields, tuple(readers))](fields)
         fields.finish()
 

@@ -114,7 +114,7 @@ def test_decays_of_resonators_are_truncated(tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[list[Layer], type[Exception], str]] = {
     "unknown layer": ([{"type": "dropout"}], ModelError, "'dropout' are not supported"),
-    "pool": ([IMAGE, {"type": "pool"}], ModelError, "'pool' are not supported"),
+    "pool": ([IMAGE, {"type": "pool"}], ModelError, "NetX has no pooling"),
     "average": ([{"type": "average"}], ModelError, "Leave the block out"),
     "float decay": (
         [dense(MATRIX, cuba(i_decay=1024.0))],

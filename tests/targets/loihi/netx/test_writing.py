@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
+from neurodeploy.cli.output import Output
 from neurodeploy.errors import ModelError
 from neurodeploy.network import InputPort
 from neurodeploy.program import Program, Synapses
+from neurodeploy.targets.loihi.command import net
 from neurodeploy.targets.loihi.netx import Options, read_program, write_net
 from tests import net_files
 from tests.net_files import conv, cuba, dense, flatten, source
@@ -303,3 +306,17 @@ def test_images_are_flattened_before_dense_layers(tmp_path: Path) -> None:
         kinds = [file[f"layer/{i}/type"][0] for i in range(4)]
     assert kinds == [b"input", b"conv", b"flatten", b"dense"]
     same(given, read_program(tmp_path / "out.net"))
+
+
+def test_the_command_says_what_netx_must_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(tmp_path, "sdnn").save(tmp_path / "x.ndp")
+    parser = argparse.ArgumentParser()
+    net.arguments(parser)
+    arguments = parser.parse_args([str(tmp_path / "x.ndp"), "-o", str(tmp_path / "x.net")])
+    assert net.run(arguments, Output(as_json=False)) == 0
+    assert "NetX must be told: input_message_bits=16" in capsys.readouterr().out
+    same(
+        program(tmp_path, "sdnn"), read_program(tmp_path / "x.net", Options(input_message_bits=16))
+    )
