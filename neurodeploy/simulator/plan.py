@@ -238,7 +238,7 @@ def _unit(
             source=s.source,
             reached=_reached(s, layouts[s.source]),
             port=s.port,
-            delay=least + int(s.delay[0]),
+            delay=least + s.delay.item(),
             graded=graded,
             sums=p.sums,
             shift=p.halvings + (k or 0) * narrow,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,17 +24,17 @@ import pytest
 from neurodeploy.errors import LavaError
 from neurodeploy.targets.loihi.lava import environment, runner
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
-from neurodeploy.targets.loihi.lava.job import Field
 from neurodeploy.targets.loihi.lava.runner import LavaInput, LavaNetwork, LavaPopulation
 from tests.targets.loihi.interpreters import script
 
 ENDLESS = 10**8
 
 
-def network(steps: int, size: int = 1, record: tuple[Field, ...] = ()) -> LavaNetwork:
+def network(steps: int, size: int = 1, record: tuple[Any, ...] = ()) -> LavaNetwork:
     """Neurons that spike by their bias in every step."""
-    values = [np.array([value]) for value in (4095, 4096, 0, 1, 0, 0, 0)]
-    neurons = LavaPopulation("out", (size,), *values, record=record)
+    values = {"du": 4095, "dv": 4096, "vth": 0, "bias_mant": 1, "bias_exp": 0, "u0": 0, "v0": 0}
+    registers = {name: np.array([value]) for name, value in values.items()}
+    neurons = LavaPopulation("out", (size,), registers, record=record)
     return LavaNetwork("network", steps, (), (neurons,), ())
 
 
