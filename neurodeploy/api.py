@@ -26,7 +26,7 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import get_backend, get_target
+from neurodeploy.target import Reads, get_backend, get_target
 from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ def compile(  # the verb's name; the builtin is not used here
 ) -> Program:
     """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
+    A file that holds integers of the target already, as a `.net` does for `loihi2`, is taken as it
+    is.
+
     Parameters
     ----------
     target: name of an installed target, such as `loihi2`.
@@ -98,13 +101,17 @@ def compile(  # the verb's name; the builtin is not used here
         Calibration data that does not fit.
     """
     chip = get_target(target)
-    network = source if isinstance(source, Network) else load(source, semantics)
-    network = run_passes(network, PASSES)
-    shapes = {port.name: port.shape for port in network.inputs}
-    graded = {port.name for port in network.inputs if port.graded}
-    spikes = check_inputs(calibration, shapes, graded)
-    record = tuple(population.name for population in network.populations)
-    program = chip.lower(network, reference.simulate(network, spikes, record=record))
+    if isinstance(source, (str, Path)) and isinstance(chip, Reads) and _suffix(source, chip):
+        program = chip.read(Path(source))
+        spikes = check_inputs(calibration, program.input_shapes, program.graded)
+    else:
+        network = source if isinstance(source, Network) else load(source, semantics)
+        network = run_passes(network, PASSES)
+        shapes = {port.name: port.shape for port in network.inputs}
+        graded = {port.name for port in network.inputs if port.graded}
+        spikes = check_inputs(calibration, shapes, graded)
+        record = tuple(population.name for population in network.populations)
+        program = chip.lower(network, reference.simulate(network, spikes, record=record))
     violations = chip.check(program)
     if violations:
         raise DesignRuleError(violations)
@@ -112,7 +119,11 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    return program.complete(golden, _provenance(spikes))
+    return program.complete(golden, {**program.provenance, **_provenance(spikes)})
+
+
+def _suffix(path: str | Path, chip: Reads) -> bool:
+    return Path(path).suffix in chip.suffixes
 
 
 def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
@@ -130,7 +141,15 @@ def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
 
 
 def network_of(program: Program) -> Network:
-    """The reference network that a program carries, rewritten as it was for compilation."""
+    """The reference network that a program carries, rewritten as it was for compilation.
+
+    Raises `InputError` where it carries none, as one that was read from integers may.
+    """
+    if not program.graph:
+        raise InputError(
+            "the program carries no reference network: it was read from integers",
+            hint="Run it in a backend of its target instead, with run --backend.",
+        )
     try:
         # NIR removes entries from the dictionaries that it reads, hence the copy.
         tree = copy.deepcopy(dict(program.graph))

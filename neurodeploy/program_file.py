@@ -158,7 +158,8 @@ def _check_neurons(population: Neurons) -> None:
     unit = population.unit
     _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
     _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)
-    _require(bool(population.parameters), "it has no registers", name)
+    known = bool(population.parameters) or population.model != "lif"  # Loihi's sigma has none
+    _require(known, "it has no registers", name)
     for register, values in population.parameters.items():
         fits = values.dtype == np.int64 and values.size in (1, size)
         _require(fits, f"register {register}: {values.dtype} of shape {values.shape}", name)

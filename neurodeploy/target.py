@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -123,6 +124,21 @@ class Backend(Protocol):
         ------
         TargetError
             It is not available, failed, took longer, or keeps no states.
+        """
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A target that takes some files as they are: they hold integers of its chip already."""
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Of the files' names, such as `.net`."""
+
+    def read(self, path: Path) -> Program:
+        """The program in such a file, without golden traces.
+
+        Raises `FileError` and `ModelError`.
         """
 
 

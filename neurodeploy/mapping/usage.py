@@ -70,16 +70,19 @@ def exceeded(use: Usage, chip: Chip) -> dict[str, int]:
 def group_labels(population: Neurons, chip: Chip) -> IntArray:
     """Number of each neuron's combination of group registers, int64 (neurons,).
 
+    Neurons other than leaky integrate-and-fire ones may lack some of these.
+
     Raises
     ------
     InputError
         The population lacks a register.
     """
-    missing = [name for name in chip.group_registers if name not in population.parameters]
-    if missing:
-        raise InputError(f"register {missing[0]} is missing", node=population.name)
+    present = [name for name in chip.group_registers if name in population.parameters]
+    if population.model == "lif" and len(present) < len(chip.group_registers):
+        missing = next(name for name in chip.group_registers if name not in present)
+        raise InputError(f"register {missing} is missing", node=population.name)
     labels = np.zeros(population.size, np.int64)
-    for name in chip.group_registers:
+    for name in present:
         values = population.parameters[name].reshape(-1)
         if values.size > 1:
             _, own = np.unique(values, return_inverse=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurodeploy.errors import LavaError, TargetError
+from neurodeploy.errors import LavaError, ModelError, TargetError
 from neurodeploy.program import Program
 from neurodeploy.targets.loihi.lava import environment
 from neurodeploy.trace import Messages, Trace
@@ -39,6 +39,32 @@ class Lava:
         from neurodeploy.targets.loihi.vendor import run_in_lava
 
         return run_in_lava(program, inputs, timeout=timeout, states=states)
+
+
+@dataclass(frozen=True)
+class Netx:
+    """The `Backend` called `netx`: a `.net` file of the program, which lava-dl's NetX builds."""
+
+    @property
+    def title(self) -> str:
+        """With the versions of lava-dl and Lava."""
+        return f"NetX (lava-dl {environment.requirements()['lava-dl']}) in {Lava().title}"
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Messages],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        """See `netx.running.run_in_netx`; `TargetError` for what no `.net` file can hold."""
+        from neurodeploy.targets.loihi.netx.running import run_in_netx
+
+        try:
+            return run_in_netx(program, inputs, timeout=timeout, states=states)
+        except ModelError as error:
+            raise TargetError(error.message, node=error.node, hint=error.hint) from error
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""`neurodeploy lava`: the private environment in which Lava runs."""
+"""`neurodeploy lava`: the environment in which Lava runs; `neurodeploy net`: files for NetX."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.output import Output
@@ -37,3 +38,32 @@ command = Command(
     _run,
 )
 """What the entry point `neurodeploy.commands` names."""
+
+
+def _net_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a .ndp program for loihi2")
+    parser.add_argument("-o", "--output", required=True, help="the .net file to write")
+
+
+def _net(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy.program import Program
+    from neurodeploy.targets.loihi.netx import Options, write_net
+
+    options = asdict(write_net(Program.load(arguments.program), arguments.output))
+    default = asdict(Options())
+    told = [f"{name}={value}" for name, value in options.items() if value != default[name]]
+    output.say(f"wrote {arguments.output}")
+    if told:
+        output.say(f"NetX must be told: {', '.join(told)}")
+    output.result({"file": arguments.output, "options": options})
+    return 0
+
+
+net = Command(
+    "net",
+    "write a program for Loihi 2 as a .net file for lava-dl's NetX",
+    "neurodeploy net model.ndp -o model.net",
+    _net_arguments,
+    _net,
+)
+"""What the entry point `neurodeploy.commands` names, too."""

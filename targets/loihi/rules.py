@@ -8,6 +8,7 @@ from neurodeploy.chip import Chip
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.partition import violations
 from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.targets.loihi.models import MODELS
 
 # register -> (rule, limit in the chip file, signed, values beyond the bits, what to do)
 RULES = {
@@ -67,6 +68,9 @@ def _features(program: Program, chip: Chip) -> Iterator[Violation]:
 
 
 def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
+    if population.model != "lif":
+        yield from _documented(population, chip)
+        return
     for own, (rule, name, signed, beyond, fix) in RULES.items():
         bits = chip.limit(name) - int(signed)
         highest = 2**bits - 1 + beyond
@@ -99,17 +103,30 @@ def _delays(program: Program, chip: Chip) -> Iterator[Violation]:
             yield Violation(f"{chip.name}.time", name, early, 0, "steps too early", source, fix)
 
 
+def _documented(population: Neurons, chip: Chip) -> Iterator[Violation]:
+    """Registers of other neuron models, against the widths that Lava documents."""
+    source, fix = "Lava's process models (targets/loihi/models.py)", "Choose a value in range."
+    for own, (low, high) in MODELS[population.model].registers.items():
+        values = population.register(own)
+        for measured, limit in ((int(values.max()), high), (-int(values.min()), -low)):
+            if measured > limit:
+                node = f"{population.name}.{own}"
+                rule = f"{chip.name}.{own.replace('_', '-')}-range"
+                yield Violation(rule, node, measured, limit, "units", source, fix)
+
+
 def _weights(synapses: Synapses, chip: Chip) -> Iterator[Violation]:
-    """Signed weights are even numbers in [-256, 254]: `weight_bits` bits in steps of two."""
+    """Weights have `weight_bits` bits: of one sign up to 255, of both even in [-256, 254]."""
     steps = 2 ** (chip.limit("weight_bits") - 1)
     fix = "Compile again with calibration data, or clip the weights."
     low, high = int(synapses.weight.min()), int(synapses.weight.max())
-    for measured, limit in ((high, 2 * steps - 2), (-low, 2 * steps)):
+    mixed = low < 0 < high
+    for measured, limit in ((high, 2 * steps - 1 - mixed), (-low, 2 * steps - 1 + mixed)):
         if measured > limit:
             yield _violation(
                 chip, "weight-bits", synapses.name, measured, limit, "weight_bits", fix
             )
-    odd = int((synapses.weight % 2 != 0).sum())
+    odd = int((synapses.weight % 2 != 0).sum()) * mixed
     if odd:
         yield _violation(chip, "weight-even", synapses.name, odd, 0, "weight_bits", fix)
     for name, sign in (("weight_exponent_max", 1), ("weight_exponent_min", -1)):

@@ -6,6 +6,7 @@ import functools
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
@@ -14,7 +15,7 @@ from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
-from neurodeploy.targets.loihi.backends import Lava, Silicon
+from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.trace import Trace
 
@@ -34,14 +35,26 @@ class Loihi:
 
     @property
     def backends(self) -> Mapping[str, Backend]:
-        """Lava, and the chip where it has a way to it."""
-        return {"lava": Lava()} | ({"loihi2": Silicon()} if self.name == "loihi2" else {})
+        """Lava, and for Loihi 2 lava-dl's NetX and the chip."""
+        more: Mapping[str, Backend] = {"netx": Netx(), "loihi2": Silicon()}
+        return {"lava": Lava(), **(more if self.name == "loihi2" else {})}
 
     @functools.cached_property
     def chip(self) -> Chip:
         """Limits and constants with their sources, from the chip file."""
         file = importlib.resources.files(__package__).joinpath(f"{self.name}.toml")
         return load_chip(file.read_text("utf-8"))
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Files of lava-dl are for Loihi 2."""
+        return frozenset({".net"} if self.name == "loihi2" else ())
+
+    def read(self, path: Path) -> Program:
+        """See `netx.reading.read_program`."""
+        from neurodeploy.targets.loihi.netx import read_program
+
+        return read_program(path)
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""

@@ -13,6 +13,8 @@ import nir
 import numpy as np
 import pytest
 
+from neurodeploy.targets.loihi.lava import environment
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nir_paper"
 collect_ignore = [] if DATA.is_dir() else ["test_nir_paper.py"]
 
@@ -44,3 +46,14 @@ def run_tool(tmp_path_factory: pytest.TempPathFactory) -> RunTool:
         return {name: dict(np.load(folder / f"{name}.npz")) for name in jobs}
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lava_dl_tests() -> Path:
+    """The folder of NetX's tests and their ground truth, which lava-dl's wheel installs."""
+    python = environment.locate().python
+    place = "lib/python3.*/site-packages/tests/lava/lib/dl/netx"
+    folders = sorted(python.parents[1].glob(place))
+    if not folders:
+        pytest.fail(f"no tests of lava-dl: {python.parents[1] / place} is missing")
+    return folders[0]

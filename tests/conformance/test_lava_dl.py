@@ -374,7 +374,7 @@ def test_programs_for_loihi2_keep_decays_and_nearly_all_spikes() -> None:
 
 def test_a_file_is_compiled_and_verified_in_lava() -> None:
     program = nd.compile(
-        str(FILES / "filtered_input.net"), target="loihi2", calibration=spikes_for(1, 4, 30, (9,))
+        str(FILES / "dense.net"), target="loihi2", calibration=spikes_for(1, 4, 30, (20,))
     )
-    verdict = nd.verify(program, spikes_for(2, 6, 30, (9,)))
+    verdict = nd.verify(program, spikes_for(2, 6, 30, (20,)))
     assert {stage.name: stage.status for stage in verdict.stages}["vendor"] == "passed"

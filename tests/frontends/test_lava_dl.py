@@ -68,7 +68,7 @@ def test_every_decay_comes_back_exactly(tmp_path: Path) -> None:
 
 @given(st.integers(-4096, 4095), st.integers(0, 4095), st.integers(0, 4096))
 def test_a_filtered_bias_comes_back_exactly(bias: int, i_decay: int, v_decay: int) -> None:
-    from neurodeploy.frontends._lava_dl_neurons import Cuba
+    from neurodeploy.frontends.lava_dl_neurons import Cuba
 
     values = (np.array([n]) for n in (i_decay, v_decay))
     node = Cuba(*values, np.ones(1), spiking=True).node((2,), np.array([bias]), "layer/0")

@@ -242,11 +242,11 @@ def _results(
     recorded: list[dict[str, dict[str, NDArray[Any]]]] = [
         {population.name: {} for population in network.populations} for network in networks
     ]
-    arrays = _load(job / "result.npz")
+    arrays = load_arrays(job / "result.npz")
     for index, population, field, key in expected_arrays(networks):
         shape = (networks[index].steps, *population.shape)
         node = f"{networks[index].name}.{population.name}.{field}"
-        array = _checked(arrays, key, population.dtype(field), shape, node)
+        array = checked(arrays, key, population.dtype(field), shape, node)
         recorded[index][population.name][field] = array
     return tuple(
         LavaResult(done, duration)
@@ -254,7 +254,8 @@ def _results(
     )
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that a worker left; raises `LavaError` where that is no archive of them."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
@@ -265,7 +266,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     raise LavaError(f"the Lava worker answered garbage: {path.name} {problem}")
 
 
-def _checked(
+def checked(
     arrays: Mapping[str, NDArray[Any]],
     key: str,
     dtype: type[np.generic],

@@ -47,6 +47,7 @@ PORTS = {"current": "a_in", "real": "a_real_in", "imag": "a_imag_in", "first": "
 INITIAL = {"u0": "u", "v0": "v", "i0": "i", "r0": "r"}
 # States that start at 0 and have no register.
 ZEROS = ("sigma", "act", "residue", "error", "real", "imag")
+DISTRIBUTIONS = ("lava-nc", "numpy", "scipy")
 UNIT_12, UNIT_6 = 4096.0, 64.0
 
 
@@ -267,19 +268,23 @@ def run_network(
     }
 
 
-def versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in ("lava-nc", "numpy", "scipy")}
+def versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
 
 
 def write_result(job: Path, result: dict[str, Any]) -> None:
     temporary = job / "result.json.tmp"
-    temporary.write_text(json.dumps({"schema": 1, "versions": versions(), **result}), "utf-8")
+    temporary.write_text(json.dumps({"schema": 1, **result}), "utf-8")
     os.replace(temporary, job / "result.json")
 
 
-def main(job: Path) -> int:
-    """Run every network of the job; 0 if all ran."""
+def main(job: Path, run: Any = run_network, names: tuple[str, ...] = DISTRIBUTIONS) -> int:
+    """Run every network of the job by `run`; 0 if all ran.
+
+    `names`: the distributions whose versions are reported.
+    """
+    reported = {"versions": versions(names)}
     networks = json.loads((job / "job.json").read_text("utf-8"))["networks"]
     arrays = np.load(job / "arrays.npz", allow_pickle=False)
     recorded: dict[str, np.ndarray] = {}
@@ -287,16 +292,16 @@ def main(job: Path) -> int:
     for index, network in enumerate(networks):
         started = time.perf_counter()
         try:
-            recorded |= run_network(index, network, arrays, job)
+            recorded |= run(index, network, arrays, job)
         except Exception:
             text = traceback.format_exc()
-            write_result(job, {"status": "error", "network": index, "traceback": text})
+            write_result(job, {**reported, "status": "error", "network": index, "traceback": text})
             return 1
         seconds.append(time.perf_counter() - started)
     with (job / "result.npz.tmp").open("wb") as file:
         np.savez(file, **recorded)  # type: ignore[arg-type]
     os.replace(job / "result.npz.tmp", job / "result.npz")
-    write_result(job, {"status": "ok", "seconds": seconds})
+    write_result(job, {**reported, "status": "ok", "seconds": seconds})
     return 0
 
 

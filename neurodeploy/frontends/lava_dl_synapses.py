@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import nir
 import numpy as np
 
 from neurodeploy.errors import FileError, ModelError
-from neurodeploy.frontends._lava_dl_fields import MAX_SIZE, Fields, IntArray
+from neurodeploy.frontends.lava_dl_fields import MAX_SIZE, Fields, IntArray
 from neurodeploy.linear import Conv2d, Pair, Shape, written_out
 
 WEIGHTS = (-256, 255)
@@ -20,13 +19,15 @@ MAX_DELAY = 62
 """The limit of SLAYER's delays, and of NetX."""
 
 
-def matrix(fields: Fields, name: str, size: int) -> IntArray:
+def matrix(fields: Fields, name: str, size: int, inputs: int | None = None) -> IntArray:
     """Dense weights (size, inputs); a flat array is cut into rows, as NetX does."""
     weight = _weights(fields, name)
     if weight.ndim == 1 and weight.size % size == 0:
         weight = weight.reshape(size, -1)
     if weight.ndim != 2 or len(weight) != size:
         raise fields.error(name, f"has shape {weight.shape}, the layer {size} outputs")
+    if inputs is not None and weight.shape[1] != inputs:
+        raise fields.error(name, f"has shape {weight.shape}, expected {(size, inputs)}")
     return weight
 
 
@@ -84,8 +85,8 @@ class Geometry:
 
 def convolution(
     fields: Fields, weight: IntArray, in_shape: Shape, geometry: Geometry, groups: int
-) -> nir.Conv2d:
-    """The NIR node, without bias; its output is what the field `shape` says."""
+) -> Conv2d:
+    """The convolution; its output is what the field `shape` says."""
     padded = [n + 2 * p for n, p in zip(in_shape[1:], geometry.padding, strict=False)]
     if math.prod((*in_shape[:1], *padded)) > MAX_SIZE:
         raise fields.error("padding", f"is {geometry.padding}: more than {MAX_SIZE} inputs")
@@ -103,22 +104,10 @@ def convolution(
     shape = fields.shape("shape")
     if op.out_shape != shape:
         raise fields.error("shape", f"is {shape}, the convolution makes {op.out_shape}")
-    node = nir.Conv2d(
-        input_shape=in_shape[1:],
-        weight=weight.astype(np.float32),
-        stride=geometry.stride,
-        padding=geometry.padding,
-        dilation=geometry.dilation,
-        groups=groups,
-        bias=np.zeros(len(weight), np.float32),
-    )
-    # NIR infers groups and non-square kernels wrongly.
-    node.input_type = {"input": np.array(in_shape)}
-    node.output_type = {"output": np.array(shape)}
-    return node
+    return op
 
 
-def pooling(fields: Fields, in_shape: Shape, geometry: Geometry) -> nir.Conv2d:
+def pooling(fields: Fields, in_shape: Shape, geometry: Geometry) -> Conv2d:
     """The depthwise convolution that a pooling is.
 
     SLAYER's Pool (`slayer/synapse/layer.py`) appends n mod k rows of zeros to the n rows of each
@@ -177,14 +166,3 @@ def _appended(
         padding=changed(geometry.padding, padding + more),
         dilation=changed(geometry.dilation, 1),
     )
-
-
-def biased(node: nir.Linear | nir.Conv2d, bias: IntArray) -> nir.NIRNode:
-    """The same synapses with a bias per channel."""
-    if not np.any(bias):
-        return node
-    values = np.broadcast_to(bias, len(node.weight)).astype(np.float32)
-    if isinstance(node, nir.Conv2d):
-        node.bias = values
-        return node
-    return nir.Affine(node.weight, values)

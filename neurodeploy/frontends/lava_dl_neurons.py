@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
-from neurodeploy.frontends._lava_dl_fields import Fields, IntArray
+from neurodeploy.frontends.lava_dl_fields import Fields, IntArray
 from neurodeploy.linear import FloatArray, Shape
 from neurodeploy.semantics import Semantics, to_metadata
 
@@ -29,6 +29,8 @@ VTH_NEVER = (1 << 18) - 1
 """The threshold that `Affine(dynamics=True)` writes: it reads the potential, nothing spikes."""
 WEIGHT_EXP_LIMIT = 3
 INT64 = (-(1 << 63), (1 << 63) - 1)
+CUBA = ("CUBA", "LOIHI")
+"""Types of CUBA neurons; slayerSNN wrote the second."""
 UNSUPPORTED = {
     "SDNN": "sigma-delta neurons send graded messages",
     "ALIF": "the adaptive threshold has no equivalent here",
@@ -108,8 +110,10 @@ def spread(values: NDArray[Any], shape: Shape) -> FloatArray:
     return np.broadcast_to(column, shape).astype(np.float64)
 
 
-def read_cuba(fields: Fields, channels: int) -> Cuba:
+def read_cuba(fields: Fields, channels: int, least: int = 1) -> Cuba:
     """The CUBA neurons that a `neuron` group describes.
+
+    `least` is the least threshold: 1 where a model has none of 0, which the chip can have.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def read_cuba(fields: Fields, channels: int) -> Cuba:
         Another neuron model, or an option of it that has no meaning here.
     """
     kind = fields.text("type")
-    if kind not in ("CUBA", "LOIHI"):
+    if kind not in CUBA:
         reason = UNSUPPORTED.get(kind.upper(), "only CUBA neurons can be read")
         raise ModelError(
             f"neurons of type {kind!r} are not supported: {reason}",
@@ -140,7 +144,7 @@ def read_cuba(fields: Fields, channels: int) -> Cuba:
 
     decays = [fields.per_channel(name, channels, 0, DECAY_ONE) for name in ("iDecay", "vDecay")]
     spiking = bool(np.any(fields.integers("vThMant", *INT64) != VTH_NEVER))
-    threshold = fields.per_channel("vThMant", channels, 1, VTH_LIMIT if spiking else VTH_NEVER)
+    threshold = fields.per_channel("vThMant", channels, least, VTH_LIMIT if spiking else VTH_NEVER)
     # WgtScaleBatchNorm divides current and bias by 2^weight_exp, which is a threshold that much
     # higher.  SLAYER clips the exponent to 3 bits by default and writes it unclipped.
     limit = WEIGHT_EXP_LIMIT if spiking else 0

@@ -32,6 +32,11 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._group
 
+    @property
+    def name(self) -> str:
+        """What the layer's population is called, such as `layer3`."""
+        return self.node.replace("/", "")
+
     def error(self, name: str, message: str, hint: str | None = None) -> FileError:
         """What is wrong with the field `name`."""
         return FileError(f"{name} {message}", node=self.node, hint=hint)
@@ -39,6 +44,14 @@ class Fields:
     def is_group(self, name: str) -> bool:
         """Whether a field is a group of fields."""
         return name in self and isinstance(self._group[name], h5py.Group)
+
+    def kind(self, name: str) -> str:
+        """numpy's letter for the kind of a dataset's values, such as `i` for signed integers."""
+        return str(self._dataset(name).dtype.kind)
+
+    def dimensions(self, name: str) -> int:
+        """Number of dimensions of a dataset."""
+        return int(self._dataset(name).ndim)
 
     def group(self, name: str) -> Fields:
         """The fields of a group within this one."""
@@ -89,6 +102,16 @@ class Fields:
         """One whole number; `default`, if there is one, where the field is missing."""
         return int(self.per_channel(name, 1, low, high, default).item())
 
+    def number(self, name: str, low: float, high: float) -> float:
+        """One finite number, whole or not."""
+        values = np.asarray(self._values(name)).reshape(-1)
+        if values.dtype.kind not in "iuf" or values.size != 1:
+            raise self.error(name, f"is {values.dtype} of {values.size} values, expected a number")
+        value = float(values[0])
+        if not low <= value <= high:
+            raise self.error(name, f"is {value:g}, expected {low:g} to {high:g}")
+        return value
+
     def pair(self, name: str, low: int) -> tuple[int, int]:
         """(height, width); one value stands for both."""
         values = self.integers(name, low, MAX_SIZE).reshape(-1)
@@ -129,10 +152,14 @@ class Fields:
         self._left.discard(name)
         return self._group[name]
 
-    def _values(self, name: str) -> NDArray[np.generic]:
+    def _dataset(self, name: str) -> h5py.Dataset:
         item = self._item(name)
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             raise self.error(name, "is no array")
+        return item
+
+    def _values(self, name: str) -> NDArray[np.generic]:
+        item = self._dataset(name)
         if item.size > MAX_VALUES:
             raise self.error(name, f"has {item.size} values, more than {MAX_VALUES}")
         try:
