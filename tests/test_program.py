@@ -235,6 +235,7 @@ NOT_PROGRAMS = {
     "half graded synapses": put("synapses", 0, graded=0.5),
     "a half graded population": put("populations", 0, graded=None),
     "a half graded input": put("inputs", 0, graded=1),
+    "an unknown readout": put("populations", 0, readout="current"),
     "a model that is a number": put("populations", 0, model=1),
     "golden messages of floats": lambda tree: tree["golden"]["inputs"].update(
         input={"messages": np.zeros((1, 1, 1, 6, 6))}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.simulator.jit import primitive
+from neurodeploy.simulator.jit import kernel, primitive
 from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT, Ints, decay, wrap_int32
 
 
@@ -76,6 +76,78 @@ def encode_delta(
 def delta_message(sent: Ints, state_exp: Ints) -> Ints:
     """floor(s / 2^state_exp); the bits cut off are lost, not kept in the residue."""
     return sent >> state_exp
+
+
+@primitive
+def step_sigma_delta(
+    sigma: Ints,
+    act: Ints,
+    residue: Ints,
+    error: Ints,
+    a: Ints,
+    bias: Ints,
+    relu: Ints,
+    vth: Ints,
+    cum_error: Ints,
+) -> Any:
+    """(sigma', act', s, residue', error') for an input a; bias and vth are in state units."""
+    sigma = update_sigma(sigma, a)
+    new = sigma_delta_activation(sigma, bias, relu)
+    sent, residue, error = encode_delta(new, act, residue, error, vth, cum_error)
+    return sigma, new, sent, residue, error
+
+
+@kernel
+def run_sigma_delta(
+    current: Any,
+    registers: Any,
+    state: Any,
+    messages: Any,
+    record: Any,
+    sigma_out: Any,
+    act_out: Any,
+    residue_out: Any,
+    error_out: Any,
+) -> None:
+    """SigmaDelta neurons over time; a neuron's own message arrives one step later.
+
+    Parameters
+    ----------
+    current: int64 (tiles, samples, steps, 128), summed activations.
+    registers: int64 (tiles, 6, 128): bias and vth in state units, relu, cum_error, state_exp, and
+        the activation by 1 in a neuron's own message.
+    state: int64 (tiles, samples, 5, 128), changed: sigma, act, residue, error, the last message.
+    messages: int32, like `current`, to be filled.
+    record: whether to fill the last four, which are like `current`.
+    """
+    tiles, samples, steps, lanes = current.shape
+    for tile in range(tiles):
+        for b in range(samples):
+            for t in range(steps):
+                for lane in range(lanes):
+                    bias, vth = registers[tile, 0, lane], registers[tile, 1, lane]
+                    relu, cum_error = registers[tile, 2, lane], registers[tile, 3, lane]
+                    late = registers[tile, 5, lane] * state[tile, b, 4, lane]
+                    sigma, act, sent, residue, error = step_sigma_delta(
+                        state[tile, b, 0, lane],
+                        state[tile, b, 1, lane],
+                        state[tile, b, 2, lane],
+                        state[tile, b, 3, lane],
+                        wrap_int32(current[tile, b, t, lane] + late),
+                        bias,
+                        relu,
+                        vth,
+                        cum_error,
+                    )
+                    message = delta_message(sent, registers[tile, 4, lane])
+                    state[tile, b, 0, lane], state[tile, b, 1, lane] = sigma, act
+                    state[tile, b, 2, lane], state[tile, b, 3, lane] = residue, error
+                    state[tile, b, 4, lane] = message
+                    messages[tile, b, t, lane] = message
+                    if record:
+                        sigma_out[tile, b, t, lane], act_out[tile, b, t, lane] = sigma, act
+                        residue_out[tile, b, t, lane] = residue
+                        error_out[tile, b, t, lane] = error
 
 
 # --- resonate and fire: rf/process.py, rf/models.py, rf_iz/models.py ------------------------------

@@ -16,10 +16,10 @@ from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
 from neurodeploy.targets.loihi.models import MODELS, model_of
-from neurodeploy.targets.loihi.neurons import stepwise
+from neurodeploy.targets.loihi.neurons import SigmaDelta, stepwise
 from neurodeploy.targets.loihi.stepwise import Restart, States, Stepwise, lanes
 
-STATES = ("u", "v", "potential")
+STATES = MODELS["lif"].states
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class LoihiMachine:
         if population.graded != model.graded:
             what = "integers" if model.graded else "spikes"
             raise InputError(f"neurons {population.model!r} send {what}", node=population.name)
+        if population.model == "sigma-delta" and self.compiled:
+            return SigmaDelta.of(population, own)
         if population.model != "lif":
             return stepwise(population, own)
         return _lif(population, own, bounds) if self.compiled else _plain_lif(population, own)

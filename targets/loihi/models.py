@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from neurodeploy.errors import InputError
-from neurodeploy.program import Neurons
+from neurodeploy.program import POTENTIAL, Neurons
 
 INT32_MAX = (1 << 31) - 1
 STATE = (1 - (1 << 23), (1 << 23) - 1)
@@ -53,7 +53,8 @@ class Model:
         du takes -1 (no decay) and dv 4096 (no memory) besides their 12 bits.
     single: registers that hold one value for the whole population.
     optional: registers that a population may lack.
-    states: names of the states after each step, as Lava's models call them.
+    states: names of the states after each step, as Lava's models call them; besides, of CUBA LIF,
+        v as it was compared with the threshold.
     ports: names of the inputs.
     graded: whether it sends integers of 32 bits, not 0 and 1.
     """
@@ -72,7 +73,7 @@ MODELS: Mapping[str, Model] = {
         {**_LIF, "vth": _VTH},
         optional={"reset_interval": (1, INT32_MAX), "reset_offset": (0, INT32_MAX)},
         single=frozenset({"reset_interval", "reset_offset"}),
-        states=("u", "v"),
+        states=("u", "v", POTENTIAL),
         ports=("current", "bias"),
         graded=False,
     ),

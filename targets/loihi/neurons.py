@@ -1,13 +1,16 @@
-"""One step of every neuron model but CUBA LIF, from `arithmetic`'s functions: see `stepwise`."""
+"""Every neuron model but CUBA LIF, from `arithmetic`'s functions: step by step, or compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.program import IntArray, Neurons
+from neurodeploy.simulator.layout import tiled
 from neurodeploy.targets.loihi import arithmetic, arithmetic_neurons
 from neurodeploy.targets.loihi.models import MODELS
 from neurodeploy.targets.loihi.stepwise import States, Stepwise, Update, lanes
@@ -30,6 +33,43 @@ def stepwise(population: Neurons, own: IntArray) -> Stepwise:
         own=own,
         update=rules.update,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class SigmaDelta:
+    """Sigma-delta neurons in `arithmetic_neurons.run_sigma_delta`, which see."""
+
+    initial: NDArray[np.int64]
+    registers: NDArray[np.int64]
+    recorded = MODELS["sigma-delta"].states
+    ports = MODELS["sigma-delta"].ports
+
+    @classmethod
+    def of(cls, population: Neurons, own: IntArray) -> SigmaDelta:
+        """Arguments: see `stepwise`."""
+        values = {name: lanes(population, name) for name in MODELS["sigma-delta"].registers}
+        flags = (values[name] for name in ("relu", "cum_error", "state_exp"))
+        return cls(
+            tiled((np.zeros_like(own),) * 5, np.int64),
+            tiled((*_scaled(values), *flags, own), np.int64),
+        )
+
+    def advance(
+        self,
+        currents: Mapping[str, NDArray[Any]],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+        messages: NDArray[np.int32] | None,
+    ) -> None:
+        current = currents["current"]
+        registers = self.registers[first : first + len(current)]
+        nothing = np.empty((0, 0, 0, 0), current.dtype)
+        arithmetic_neurons.run_sigma_delta(
+            current, registers, state, messages, bool(record), *(record or (nothing,) * 4)
+        )
 
 
 @dataclass(frozen=True)
@@ -58,9 +98,9 @@ def _update_sigma(states: States, currents: States, registers: States) -> tuple[
     return {"sigma": sigma}, sigma
 
 
-def _encode(new: IntArray, states: States, registers: States) -> tuple[States, IntArray]:
-    """What Delta and SigmaDelta have in common."""
+def _update_delta(states: States, currents: States, registers: States) -> tuple[States, IntArray]:
     spike_exp, state_exp = registers["spike_exp"], registers["state_exp"]
+    new = arithmetic_neurons.scaled(currents["current"], spike_exp, state_exp)
     vth = arithmetic_neurons.scaled(registers["vth"], spike_exp, state_exp)
     sent, residue, error = arithmetic_neurons.encode_delta(
         new, states["act"], states["residue"], states["error"], vth, registers["cum_error"]
@@ -69,20 +109,33 @@ def _encode(new: IntArray, states: States, registers: States) -> tuple[States, I
     return {"act": new, "residue": residue, "error": error}, message
 
 
-def _update_delta(states: States, currents: States, registers: States) -> tuple[States, IntArray]:
+def _scaled(registers: States) -> tuple[IntArray, IntArray]:
+    """(bias, vth) of SigmaDelta in state units."""
     exponents = registers["spike_exp"], registers["state_exp"]
-    return _encode(arithmetic_neurons.scaled(currents["current"], *exponents), states, registers)
+    bias, vth = (
+        np.asarray(arithmetic_neurons.scaled(registers[name], *exponents))
+        for name in ("bias", "vth")
+    )
+    return bias, vth
 
 
 def _update_sigma_delta(
     states: States, currents: States, registers: States
 ) -> tuple[States, IntArray]:
-    sigma = arithmetic_neurons.update_sigma(states["sigma"], currents["current"])
-    exponents = registers["spike_exp"], registers["state_exp"]
-    bias = arithmetic_neurons.scaled(registers["bias"], *exponents)
-    new = arithmetic_neurons.sigma_delta_activation(sigma, bias, registers["relu"])
-    encoded, message = _encode(new, states, registers)
-    return {"sigma": sigma, **encoded}, message
+    bias, vth = _scaled(registers)
+    sigma, act, sent, residue, error = arithmetic_neurons.step_sigma_delta(
+        states["sigma"],
+        states["act"],
+        states["residue"],
+        states["error"],
+        currents["current"],
+        bias,
+        registers["relu"],
+        vth,
+        registers["cum_error"],
+    )
+    message = arithmetic_neurons.delta_message(sent, registers["state_exp"])
+    return {"sigma": sigma, "act": act, "residue": residue, "error": error}, message
 
 
 def _resonate(states: States, currents: States, registers: States) -> tuple[IntArray, IntArray]:

@@ -53,12 +53,10 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     """
     registers = _registers(unit)
     proven = min(registers, _state_limit(_proven_reach(unit)))
-    scale = _on_the_weights_grid(unit, proven)
-    if scale is None:
-        scale = _fitting(unit, proven)
-        if scale is None or unit.largest * scale < WEIGHT_LIMIT / 2:
-            limit = max(proven, min(registers, _state_limit(_observed_reach(unit, states))))
-            scale = _on_the_weights_grid(unit, limit) or _fitting(unit, limit)
+    scale = _on_the_weights_grid(unit, proven) or _fitting(unit, proven)
+    if scale is None or unit.largest * scale < WEIGHT_LIMIT / 2:
+        limit = max(proven, min(registers, _state_limit(_observed_reach(unit, states))))
+        scale = _on_the_weights_grid(unit, limit) or _fitting(unit, limit)
     if scale is None:
         raise ModelError(
             "the threshold is below one step of the weight grid: weights are up to "

@@ -13,7 +13,6 @@ from neurodeploy.errors import InputError
 from neurodeploy.linear import Shape
 from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.engine import in_model_units
-from neurodeploy.targets.loihi.arithmetic import bias_current, update_v
 from neurodeploy.targets.loihi.arithmetic_synapses import WEIGHT_BITS, SignMode, effective_weights
 from neurodeploy.targets.loihi.lava.checks import WEIGHT_RANGES
 from neurodeploy.targets.loihi.lava.runner import (
@@ -109,27 +108,9 @@ def from_lava(program: Program, inputs: Mapping[str, Messages], result: LavaResu
         keep(population.name, recorded.pop("s"))
         states[population.name] = {key: v.astype(np.int64) for key, v in recorded.items()}
         if population.readout == "membrane":
-            potential = _potential(population, states[population.name])
-            read = in_model_units({POTENTIAL: potential}, population)
+            read = in_model_units(states[population.name], population)
             values[population.name] = read[POTENTIAL]
     return Trace(spikes, states, values)
-
-
-def _potential(population: Neurons, states: Mapping[str, IntArray]) -> IntArray:
-    """v as it was compared with the threshold, which a spike resets before it can be read.
-
-    `arithmetic.update_v` of the recorded u and of v one step before.
-    """
-    registers = {
-        name: np.broadcast_to(population.register(name).reshape(-1), population.size).reshape(
-            population.shape
-        )
-        for name in ("dv", "v0", "bias_mant", "bias_exp")
-    }
-    bias = bias_current(registers["bias_mant"], registers["bias_exp"])
-    before = np.roll(states["v"], 1, axis=1)
-    before[:, 0] = registers["v0"]
-    return np.asarray(update_v(before, states["u"], bias, registers["dv"]))
 
 
 def _shape(shape: Shape) -> Shape:

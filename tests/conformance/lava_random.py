@@ -112,6 +112,7 @@ class Reached:
 
     networks: int = 0
     features: Counter[str] = field(default_factory=Counter)
+    processes: Counter[str] = field(default_factory=Counter)
     values: int = 0
     messages: int = 0
     events: Counter[str] = field(default_factory=Counter)
@@ -119,6 +120,11 @@ class Reached:
     def add(self, case: Case, lava: Trace) -> None:
         self.networks += 1
         self.features.update(case.features)
+        network = varied(to_lava(case.program, case.inputs, states=False), case.seed)
+        self.processes.update(
+            f"{'delayed ' if synapse.delay.any() else ''}{synapse.kind}"
+            for synapse in network.synapses
+        )
         for what, values, _ in compared(case, lava, lava):
             self.values += values.size
             self.messages += int(np.count_nonzero(values)) if what.endswith(".s") else 0
@@ -127,6 +133,7 @@ class Reached:
         rows = [f"networks {self.networks}", f"values compared {self.values}",
                 f"messages other than 0 {self.messages}"]  # fmt: skip
         rows += [f"  with {name}: {count}" for name, count in sorted(self.features.items())]
+        rows += [f"synapses {kind}: {count}" for kind, count in sorted(self.processes.items())]
         return "\n".join([*rows, *(f"{name}: {n}" for name, n in sorted(self.events.items()))])
 
 

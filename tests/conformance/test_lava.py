@@ -65,6 +65,8 @@ def test_random_networks_equal_lava(known: Known, capsys: pytest.CaptureFixture[
                   "recurrent", "feedback", "several paths", "direct", "reset interval",
                   "input bias", "input imag", "input second"}  # fmt: skip
     assert not everything - set(reached.features)
+    kinds = {"dense", "sparse", "delayed dense", "delayed sparse", "conv2d", "direct"}
+    assert kinds == set(reached.processes)
     assert min(reached.events.values()) > 100
     assert len(reached.events) == 4
 

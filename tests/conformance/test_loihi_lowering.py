@@ -1,13 +1,13 @@
 """Lowered networks in Lava itself: trained digits, branches, loops, delays and readouts.
 
-The quantised reference is the float64 reference with the program's integers divided by their scale:
-what is left between it and the chip is the rounding of states alone.
+The quantised reference is the float64 reference with the program's integers: what is left between
+it and the chip is the rounding of states alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from neurodeploy.linear import FloatArray
 from neurodeploy.models.digits_data import Digits, encode, load_data
 from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program
-from neurodeploy.semantics import Semantics
+from neurodeploy.semantics import Semantics, to_metadata
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
+from neurodeploy.targets.loihi.lava.runner import run
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.targets.loihi.vendor import run_in_lava
-from neurodeploy.trace import Trace
+from neurodeploy.targets.loihi.vendor import from_lava, to_lava
+from neurodeploy.trace import Spikes, Trace
 from tests.builders import (
     DT,
+    NONE,
     SUBTRACT,
     ZERO,
     compiled,
@@ -43,18 +45,19 @@ from tests.builders import (
     recorded,
     spikes_for,
 )
+from tests.pages_of_docs import check, row
 
 MACHINE = LoihiMachine()
 LAVA_SAMPLES = 30
 
 
 def quantised(net: Network, program: Program) -> Network:
-    """`net` with the integers of `program`, whose neurons all reset by subtraction, in thresholds.
+    """`net` with the integers of `program`, whose neurons all reset by subtraction.
 
-    The bias register holds b/(1-beta), see `lowering`.
+    In the unit of the chip's weights, so that sums are exact.  The bias register holds b/(1-beta)
+    in 1/64 of it, see `lowering`.
     """
     synapses = {s.name: s for s in program.synapses}
-    scale = {p.name: float(p.register("vth")[0]) for p in program.populations}
 
     def each(neurons: Neurons, values: NDArray[Any]) -> NDArray[np.float64]:
         shape = neurons.shape if values.size > 1 else (1,) * len(neurons.shape)
@@ -65,13 +68,18 @@ def quantised(net: Network, program: Program) -> Network:
         neurons = program.population(population.name)
         lost = each(neurons, neurons.register("du") + 1) / DECAY_ONE
         offset = bias_current(neurons.register("bias_mant"), neurons.register("bias_exp"))
-        bias = each(neurons, offset) * lost / (64 * scale[neurons.name])
-        one = np.ones(population.shape)
-        populations.append(replace(population, decay=1 - lost, threshold=one, bias=bias))
+        populations.append(
+            replace(
+                population,
+                decay=1 - lost,
+                threshold=each(neurons, neurons.register("vth")),
+                bias=each(neurons, offset) * lost / 64,
+            )
+        )
     connections = []
     for connection in net.connections:
         (op,), s = connection.ops, synapses[connection.name]
-        weight = s.weight * 2.0**s.exponent / scale[connection.target]
+        weight = s.weight * 2.0**s.exponent
         connections.append(replace(connection, ops=(replace(op, weight=weight),)))
     return replace(net, populations=tuple(populations), connections=tuple(connections))
 
@@ -81,18 +89,43 @@ def differing(expected: Trace, actual: Trace, program: Program) -> tuple[int, in
     return totals(compare(expected, actual, [p.name for p in program.populations]))
 
 
-def assert_lava_agrees(program: Program, inputs: dict[str, Any]) -> Trace:
-    """Every spike of every population, and u and v, in Lava and in the simulator."""
-    names = [p.name for p in program.populations]
-    ours = simulate(program, inputs, MACHINE, record=names)
-    lava = run_in_lava(program, inputs, timeout=300, states=True)
-    for name in names:
+def assert_equal(program: Program, ours: Trace, lava: Trace) -> None:
+    """Every spike, u, v and potential that is read."""
+    for population in program.populations:
+        name = population.name
         np.testing.assert_array_equal(ours.spikes[name], lava.spikes[name], err_msg=name)
         for state in ("u", "v"):
             np.testing.assert_array_equal(
                 ours.states[name][state], lava.states[name][state], err_msg=f"{name}.{state}"
             )
-    return ours
+    assert set(ours.values) == set(lava.values)
+    for name, values in ours.values.items():
+        np.testing.assert_array_equal(values, lava.values[name], err_msg=name)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network, lowered, on some spikes, in the simulator."""
+
+    net: Network
+    spikes: Spikes
+    program: Program
+    ours: Trace
+
+    @classmethod
+    def of(cls, net: Network, spikes: Spikes) -> Case:
+        program = compiled(net, spikes)
+        names = [population.name for population in program.populations]
+        return cls(net, spikes, program, simulate(program, spikes, MACHINE, record=names))
+
+
+def in_lava(cases: Mapping[str, Case]) -> dict[str, Trace]:
+    """The same in Lava, all in one process."""
+    inputs = [{case.net.inputs[0].name: case.spikes} for case in cases.values()]
+    pairs = [*zip((case.program for case in cases.values()), inputs, strict=True)]
+    results = run([to_lava(program, x, states=True) for program, x in pairs], timeout=600)
+    found = (from_lava(*pair, result) for pair, result in zip(pairs, results, strict=True))
+    return dict(zip(cases, found, strict=True))
 
 
 # --- snnTorch's default neuron, trained ----------------------------------------------------------
@@ -103,24 +136,63 @@ def data() -> Digits:
     return load_data()
 
 
-@pytest.mark.parametrize("name", ["dense_bias", "dense_plain", "conv_bias", "conv_plain"])
-def test_digits_on_snntorchs_default_neurons(name: str, data: Digits) -> None:
-    """All test images in the simulator, which equals Lava bit by bit on the first of them."""
-    spikes, labels = encode(data.test_images), data.test_labels
-    file = Path(__file__).with_name("digits") / f"{name}.nir"
-    meant = merged(api.load(file))
-    assert {p.semantics.reset for p in meant.populations} == {"subtract"}
-    assert {p.semantics.reset_timing for p in meant.populations} == {"delayed"}
-    program = api.compile(file, target="loihi2", calibration=encode(data.train_images[:128]))
+DIGITS = ("dense_bias", "dense_plain", "conv_bias", "conv_plain")
 
-    chip = simulate(program, spikes, MACHINE)
-    assert_lava_agrees(program, {program.inputs[0].name: spikes[:LAVA_SAMPLES]})
-    wrong, cells = differing(reference.simulate(quantised(meant, program), spikes), chip, program)
-    assert wrong / cells < 1e-3
-    before = (reference.simulate(meant, spikes).decisions(program.output) == labels).mean()
-    after = (chip.decisions(program.output) == labels).mean()
-    assert before > 0.9
-    assert before - after <= 0.005
+
+@pytest.fixture(scope="module")
+def digits(data: Digits) -> dict[str, Program]:
+    calibration = encode(data.train_images[:128])
+    return {
+        name: api.compile(file(name), target="loihi2", calibration=calibration) for name in DIGITS
+    }
+
+
+def file(name: str) -> Path:
+    return Path(__file__).with_name("digits") / f"{name}.nir"
+
+
+def test_digits_on_snntorchs_default_neurons(digits: dict[str, Program], data: Digits) -> None:
+    spikes, labels = encode(data.test_images), data.test_labels
+    heads = (
+        "network", "biases", "cells", "differ from the quantised model", "differ from the model",
+        "correct: model", "quantised", "chip",
+    )  # fmt: skip
+    table = [row(*heads), row(*["---"] * len(heads))]
+    for name, program in digits.items():
+        meant = merged(api.load(file(name)))
+        assert {p.semantics.reset for p in meant.populations} == {"subtract"}
+        assert {p.semantics.reset_timing for p in meant.populations} == {"delayed"}
+        traces = (
+            reference.simulate(meant, spikes),
+            reference.simulate(quantised(meant, program), spikes),
+            simulate(program, spikes, MACHINE),
+        )
+        model, rounded, chip = traces
+        correct = [int((t.decisions(program.output) == labels).sum()) for t in traces]
+        wrong, cells = differing(rounded, chip, program)
+        assert wrong / cells < 1e-3
+        assert correct[0] > 0.9 * len(labels)
+        assert correct[0] - correct[2] <= 0.005 * len(labels)
+        kind, biases = name.split("_")
+        share = differing(model, chip, program)[0] / cells
+        said = (
+            kind, "yes" if biases == "bias" else "no", f"{cells:,}",
+            f"{wrong} ({wrong / cells:.4%})", f"{share:.2%}", *correct,
+        )  # fmt: skip
+        table.append(row(*said))
+    check("loihi2.md", "digits", "\n".join(table))
+
+
+def test_digits_in_lava(digits: dict[str, Program], data: Digits) -> None:
+    """The first test images, bit by bit; the others then need the simulator only."""
+    spikes = encode(data.test_images[:LAVA_SAMPLES])
+    cases = {}
+    for name, program in digits.items():
+        names = [population.name for population in program.populations]
+        ours = simulate(program, spikes, MACHINE, record=names)
+        cases[name] = Case(merged(api.load(file(name))), spikes, program, ours)
+    for name, lava in in_lava(cases).items():
+        assert_equal(cases[name].program, cases[name].ours, lava)
 
 
 def without_headroom(program: Program, bits: int) -> Program:
@@ -151,7 +223,12 @@ def test_headroom_takes_the_mismatch_to_zero() -> None:
     ]
     assert wrong[0] > 0
     assert wrong[-1] == 0
-    assert_lava_agrees(program, {"input": spikes[:1]})
+    table = [
+        row("bits below the weights' unit, besides the chip's 6", *range(bits + 1)),
+        row(*["---"] * (bits + 2)),
+        row("differing cells", *wrong),
+    ]
+    check("loihi2.md", "headroom", "\n".join(table))
 
 
 # --- branches, loops, delays, readouts -----------------------------------------------------------
@@ -262,17 +339,111 @@ NETWORKS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
-def test_branches_loops_and_delays_in_lava(make: Callable[..., Network]) -> None:
-    """Spikes, u and v are Lava's; what differs from the model is the rounding of states."""
-    net = make(np.random.default_rng(5))
-    spikes = spikes_for(2, 4, 50, net.inputs[0].shape, 0.3)
-    program = compiled(net, spikes)
-    assert all(x.how == "exact" for x in program.lowerings if x.subject == "quantisation")
-    ours = assert_lava_agrees(program, {"input": spikes})
-    expected = recorded(net, spikes)
-    for population in net.populations:
-        rate = expected.spikes[population.name].mean()
-        assert 0.02 < rate < 0.9, population.name
-    layers = compare(expected, ours, [population.name for population in net.populations])
-    assert sum(layer.mismatches for layer in layers) <= 1e-3 * sum(x.cells for x in layers)
+def leaky_integrator(n: int) -> nir.LI:
+    beta = np.full(n, 0.875)
+    entries = to_metadata(semantics=NONE.to_dict())
+    return nir.LI(DT / (1 - beta), 1 / (1 - beta), np.zeros(n), metadata=entries)
+
+
+def filtered_integrator(n: int) -> nir.CubaLI:
+    alpha, beta = np.full(n, 0.5), np.full(n, 0.875)
+    entries = to_metadata(semantics=NONE.to_dict())
+    return nir.CubaLI(
+        tau_syn=DT / (1 - alpha), tau_mem=DT / (1 - beta), r=1 / (1 - beta), v_leak=np.zeros(n),
+        w_in=1 / (1 - alpha), metadata=entries,
+    )  # fmt: skip
+
+
+def without_leak(n: int) -> nir.I:
+    return nir.I(np.full(n, 1 / DT), metadata=to_metadata(semantics=NONE.to_dict()))
+
+
+def read(meaning: Semantics) -> Callable[[int], nir.LIF]:
+    """Neurons that spike, of which the potential is read."""
+    entries = to_metadata(semantics=meaning.to_dict(), readout="membrane")
+    return lambda n: lif(np.full(n, 0.875), semantics=meaning, metadata=entries)
+
+
+READOUTS = {
+    "leaky": (leaky_integrator, True),
+    "with a synaptic current": (filtered_integrator, True),
+    "without leak": (without_leak, False),
+    "reset to zero": (read(ZERO), True),
+    "subtracting": (read(SUBTRACT), True),
+}
+
+
+def readout(make: Callable[[int], nir.NIRNode]) -> Network:
+    rng = np.random.default_rng(3)
+    return network(
+        (6,),
+        a=nir.Linear(weights(rng, 12, 6)),
+        hidden=neurons(12),
+        b=nir.Affine(weights(rng, 5, 12), np.arange(-2, 3) / 64),
+        out=make(5),
+    )
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Case]:
+    nets = {make.__name__: make(np.random.default_rng(5)) for make in NETWORKS}
+    nets |= {name: readout(make) for name, (make, _) in READOUTS.items()}
+    return {
+        name: Case.of(net, spikes_for(2, 4, 50, net.inputs[0].shape, 0.3))
+        for name, net in nets.items()
+    }
+
+
+def test_all_of_them_in_lava(cases: dict[str, Case]) -> None:
+    for name, lava in in_lava(cases).items():
+        assert_equal(cases[name].program, cases[name].ours, lava)
+
+
+@pytest.mark.parametrize("name", [make.__name__ for make in NETWORKS])
+def test_branches_loops_and_delays_mean_what_they_did(name: str, cases: dict[str, Case]) -> None:
+    """All parameters lie on the grid; what differs from the model is the rounding of states."""
+    case = cases[name]
+    assert all(x.how == "exact" for x in case.program.lowerings if x.subject == "quantisation")
+    expected = recorded(case.net, case.spikes)
+    names = [population.name for population in case.net.populations]
+    assert all(0.02 < expected.spikes[name].mean() < 0.9 for name in names)
+    wrong, cells = totals(compare(expected, case.ours, names))
+    assert wrong <= 1e-3 * cells
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_potentials_that_are_read_are_the_models(name: str, cases: dict[str, Case]) -> None:
+    """To within rounding, as long as the spikes are the same."""
+    case, proven = cases[name], READOUTS[name][1]
+    ranges = [r for r in case.program.ranges if r.node == "out" and r.register == "v"]
+    assert [r.proven for r in ranges] == [proven]
+    expected = recorded(case.net, case.spikes)
+    same = np.ones(case.spikes.shape[:2], bool)
+    for population in ("hidden", "out"):
+        differs = expected.spikes[population] != case.ours.spikes[population]
+        same &= ~np.logical_or.accumulate(differs.any(axis=2), axis=1)
+    assert same.mean() > 0.5
+    error = np.abs(expected.values["out"] - case.ours.values["out"])
+    assert error[same].max() < 0.01
+    assert np.array_equal(expected.decisions("out"), case.ours.decisions("out"))
+
+
+def test_verify_compares_relays_and_potentials_with_lava() -> None:
+    """A relay is no population of the model: it is compared with Lava only."""
+    rng = np.random.default_rng(5)
+    net = residual_conv(rng)
+    spikes = spikes_for(2, 3, 40, (1, 5, 6), 0.3)
+    program = api.compile(net, target="loihi2", calibration=spikes)
+    assert {p.name for p in program.populations} - {p.name for p in net.populations} == {
+        "input+1", "input+2", "lif1+1",
+    }  # fmt: skip
+    verdict = api.verify(program, spikes, vendor_samples=1)
+    assert verdict.passed, verdict.to_dict()
+    assert len(verdict.stage("vendor").layers) == 6
+    assert len(verdict.stage("lowering").layers) == 3
+    net = network((6,), a=nir.Linear(weights(rng, 5, 6)), out=leaky_integrator(5))
+    spikes = spikes_for(2, 3, 40, (6,), 0.3)
+    program = api.compile(net, target="loihi2", calibration=spikes)
+    verdict = api.verify(program, spikes, vendor_samples=1)
+    assert verdict.passed, verdict.to_dict()
+    assert "0 of 200 potentials of out" in verdict.stage("vendor").text

@@ -107,6 +107,14 @@ def test_host_traffic_and_steps(case: Callable) -> None:
     assert counts.updates["a"].tolist() == [5 * (trace.steps + 2)] * trace.samples
 
 
+def test_a_potential_that_is_read_is_a_message_in_every_step(case: Callable) -> None:
+    program, placement, trace = case(1, 0.5)
+    *others, last = program.populations
+    read = replace(program, populations=(*others, replace(last, readout="membrane")))
+    counts = count(read, trace, placement)
+    assert counts.outputs["b"].tolist() == [9 * trace.steps] * trace.samples
+
+
 def test_self_synapses_are_events_and_packets_without_hops(case: Callable) -> None:
     program, placement, trace = case(2, 1.0)
     (own,) = (s for s in program.synapses if s.recurrent)

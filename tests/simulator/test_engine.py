@@ -539,6 +539,26 @@ def test_inputs_that_do_not_fit(change: Any, words: str) -> None:
         simulate(program, change(spikes), MACHINE)
 
 
+def test_a_potential_can_only_be_read_where_there_is_one() -> None:
+    _, program, spikes = small_program()
+    *others, last = program.populations
+    registers = {"vth": np.array([1]), "exp": np.array([0])}
+    graded = replace(last, model="graded", graded=True, readout="membrane", parameters=registers)
+    with pytest.raises(InputError, match="lif3: its neurons have no membrane potential"):
+        simulate(replace(program, populations=(*others, graded)), spikes, MACHINE)
+
+
+def test_potentials_that_are_read_are_values_in_units_of_the_model() -> None:
+    """In all blocks and chunks; and states that nobody asks for are not kept."""
+    _, program, spikes = small_program()
+    *others, last = program.populations
+    read = replace(program, populations=(*others, replace(last, readout="membrane")))
+    states = simulate(program, spikes, MACHINE, record=["lif3"]).states["lif3"]
+    trace = simulate(read, spikes, MACHINE, threads=2)
+    assert not trace.states
+    assert np.array_equal(trace.values["lif3"], states["potential"] / last.unit)
+
+
 def test_a_missing_synapse_changes_the_result() -> None:
     """Every synapse is used, the self-synapse too."""
     _, program, spikes = small_program()

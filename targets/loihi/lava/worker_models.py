@@ -149,11 +149,21 @@ class BiasInput(Outspoken):
         super().run_spk()  # type: ignore[misc]
 
 
-class LifModel(Neuron, PyLifModelBitAcc):
+class ReadLif(Neuron):
+    """Keeps v as it was compared with the threshold, before a spike resets it."""
+
+    v: Any
+
+    def reset_voltage(self, spike_vector: np.ndarray) -> None:
+        self.potential = self.v.copy()
+        super().reset_voltage(spike_vector)  # type: ignore[misc]
+
+
+class LifModel(ReadLif, PyLifModelBitAcc):
     """Lava's bit-accurate LIF."""
 
 
-class LifResetModel(Neuron, PyLifResetModelBitAcc):
+class LifResetModel(ReadLif, PyLifResetModelBitAcc):
     """Lava's bit-accurate LIFReset, whose interval counts anew from every restart."""
 
     def restarted(self, elapsed: int) -> None:

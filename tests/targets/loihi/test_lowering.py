@@ -16,13 +16,14 @@ from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.nir import load
 from neurodeploy.network import Network
 from neurodeploy.program import Lowering, Program, Synapses
-from neurodeploy.semantics import Semantics
+from neurodeploy.semantics import Semantics, to_metadata
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.vendor import to_lava
 from neurodeploy.trace import Trace
 from tests.builders import (
     AT_ONCE,
+    DT,
     HELD,
     NONE,
     SUBTRACT,
@@ -478,6 +479,84 @@ def test_a_neuron_without_leak_is_refused_where_the_chip_always_leaks(
     net = network((3,), fc=nir.Affine(np.ones((1, 3)), np.array([bias])), lif=node)
     with pytest.raises(ModelError, match="lif: a neuron without leak"):
         compiled(net, spikes_for(0, 1, 5, (3,)))
+
+
+def test_potentials_cannot_be_sent() -> None:
+    """All that is wrong with a population, and with others, comes at once."""
+    beta = np.full(2, 0.5)
+    entries = to_metadata(semantics=NONE.to_dict())
+    net = network(
+        (2,),
+        a=nir.Linear(np.eye(2)),
+        li=nir.LI(DT / (1 - beta), 1 / (1 - beta), np.zeros(2), metadata=entries),
+        b=nir.Linear(np.eye(2)),
+        lif=integrator(np.ones(2), replace(SUBTRACT, comparison=">=")),
+    )
+    with pytest.raises(NeurodeployError, match=r"^3 things cannot") as caught:
+        compiled(net, spikes_for(0, 1, 5, (2,)))
+    for words in ("li: its membrane potential is sent", "lif: cannot run", "lif: a neuron without"):
+        assert words in str(caught.value)
+
+
+def test_delays_of_single_synapses_are_one_matrix() -> None:
+    """A NIR Delay of many values becomes many connections, which never share a synapse."""
+    steps = np.array([3, 0, 7, 3])
+    net = network(
+        (4,),
+        d=nir.Delay(steps * DT, metadata=to_metadata(dt=DT)),
+        a=nir.Linear(np.arange(1, 9).reshape(2, 4) / 4),
+        lif=lif([0.5, 0.5]),
+    )
+    assert len(net.connections) == 3
+    program = compiled(net, spikes_for(0, 2, 20, (4,)))
+    (arriving,) = program.synapses
+    assert arriving.delay.tolist() == [steps.tolist()] * 2
+    assert np.all(arriving.weight != 0)
+
+
+def test_a_diagonal_loop_is_one_synapse_per_neuron() -> None:
+    nodes = {
+        "input": nir.Input({"input": np.array([3])}),
+        "a": nir.Linear(np.eye(3)),
+        "lif": lif(np.full(3, 0.5), semantics=SUBTRACT),
+        "own": nir.Scale(np.array([0.5, -0.25, 1.0])),
+        "output": nir.Output({"output": np.array([3])}),
+    }
+    edges = [("input", "a"), ("a", "lif"), ("lif", "own"), ("own", "lif"), ("lif", "output")]
+    program = compiled(merged(load(nir.NIRGraph(nodes, edges))), spikes_for(0, 2, 20, (3,)))
+    own = [s for s in program.synapses if s.recurrent]
+    assert [(s.name, s.kind) for s in own] == [
+        ("lif->lif", "one-to-one"), ("lif->lif#2", "one-to-one"),
+    ]  # fmt: skip
+    unit = program.population("lif").register("vth")[0]
+    total = sum(s.weight * 2.0**s.exponent for s in own) / unit
+    assert total.tolist() == [-0.5, -1.25, 0.0]
+
+
+def test_relays_are_shared_and_follow_their_source() -> None:
+    """Two convolutions read the input, one two steps later than the other."""
+    image = nir.Input({"input": np.array([1, 4, 4])})
+    kernel = np.full((1, 1, 1, 1), 0.75)
+    nodes: dict[str, nir.NIRNode] = {"input": image}
+    edges = []
+    for i in range(3):
+        nodes |= {f"c{i}": conv(kernel), f"lif{i}": lif(np.full((1, 4, 4), 0.5))}
+        edges += [(f"lif{i - 1}" if i else "input", f"c{i}"), (f"c{i}", f"lif{i}")]
+        if i:
+            nodes[f"skip{i}"] = conv(kernel)
+            edges += [("input", f"skip{i}"), (f"skip{i}", f"lif{i}")]
+    nodes["output"] = nir.Output({"output": np.array([1, 4, 4])})
+    net = merged(load(nir.NIRGraph(nodes, [*edges, ("lif2", "output")], type_check=False)))
+    spikes = spikes_for(0, 3, 20, (1, 4, 4))
+    program = compiled(net, spikes)
+    names = [(p.name, p.depth) for p in program.populations]
+    assert names == [("lif0", 1), ("input+1", 1), ("lif1", 2), ("input+2", 2), ("lif2", 3)]
+    sources = {s.name: s.source for s in program.synapses}
+    assert sources["input->lif1"] == "input+1"
+    assert sources["input->lif2"] == "input+2"
+    trace = simulate(program, spikes, MACHINE)
+    for relay in ("input+1", "input+2"):
+        assert np.array_equal(trace.spikes[relay], spikes)
 
 
 def test_a_threshold_below_the_grid_is_refused() -> None:

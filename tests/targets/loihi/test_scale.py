@@ -10,13 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neurodeploy.equivalence.compare import compare, totals
+from neurodeploy.network import Network
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
+from neurodeploy.targets.loihi import scale
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.scale import grid_step, quantise, quantised_sum, self_weight
+from neurodeploy.trace import Spikes
 from tests.builders import SUBTRACT, ZERO, compiled, lif, network, recorded, spikes_for
+from tests.pages_of_docs import check, row
 
 MACHINE = LoihiMachine()
+FIRST = np.random.default_rng(4).integers(-30, 60, (30, 20))
+SECOND = np.random.default_rng(5).integers(-30, 60, (15, 30))
 VALUES = st.lists(st.floats(-16000, 16000), min_size=1, max_size=8).map(np.array)
 
 
@@ -62,23 +69,25 @@ def test_the_step_of_a_grid_is_found(seed: int, step: float, dtype: Any) -> None
     assert grid_step(np.zeros(3)) is None
 
 
+def quantised_layers(meaning: Semantics, theta: float, step: float) -> tuple[Network, Spikes]:
+    net = network(
+        (20,),
+        a=nir.Linear(FIRST * step),
+        lif0=lif(np.full(30, 0.75), theta * step, meaning),
+        b=nir.Linear(SECOND * step),
+        lif1=lif(np.full(15, 0.75), theta * step, meaning),
+    )
+    return net, spikes_for(3, 10, 100, (20,), 0.2)
+
+
 @pytest.mark.parametrize("meaning", [ZERO, SUBTRACT], ids=lambda m: m.reset)
 @pytest.mark.parametrize("theta", [37, 74, 201])
 @pytest.mark.parametrize("step", [1.0, 1 / 64, 0.0173])
 def test_a_quantised_model_keeps_its_integers(meaning: Semantics, theta: int, step: float) -> None:
     """As from a `.net` file: whole weights and thresholds times one step."""
-    rng = np.random.default_rng(4)
-    first, second = rng.integers(-30, 60, (30, 20)), rng.integers(-30, 60, (15, 30))
-    net = network(
-        (20,),
-        a=nir.Linear(first * step),
-        lif0=lif(np.full(30, 0.75), theta * step, meaning),
-        b=nir.Linear(second * step),
-        lif1=lif(np.full(15, 0.75), theta * step, meaning),
-    )
-    spikes = spikes_for(3, 10, 100, (20,), 0.2)
+    net, spikes = quantised_layers(meaning, theta, step)
     program = compiled(net, spikes)
-    for name, whole in (("lif0", first), ("lif1", second)):
+    for name, whole in (("lif0", FIRST), ("lif1", SECOND)):
         (arriving,) = [s for s in program.incoming(name) if not s.recurrent]
         unit = program.population(name).register("vth")[0] / theta
         assert np.array_equal(arriving.weight * 2.0**arriving.exponent, whole * unit)
@@ -92,7 +101,7 @@ def test_a_quantised_model_keeps_its_integers(meaning: Semantics, theta: int, st
 
 @pytest.mark.parametrize("meaning", [ZERO, SUBTRACT], ids=lambda m: m.reset)
 def test_a_threshold_beside_the_grid_is_rounded_and_the_weights_are_not(meaning: Any) -> None:
-    whole = np.random.default_rng(4).integers(-30, 60, (30, 20))
+    whole = FIRST
     net = network((20,), a=nir.Linear(whole), lif=lif(np.full(30, 0.75), 123.4, meaning))
     program = compiled(net, spikes_for(3, 10, 100, (20,), 0.2))
     (arriving,) = [s for s in program.incoming("lif") if not s.recurrent]
@@ -102,3 +111,21 @@ def test_a_threshold_beside_the_grid_is_rounded_and_the_weights_are_not(meaning:
     assert vth / ratio[0] == pytest.approx(123.4, abs=1 / ratio[0])
     own = [s.weight[0] * 2.0**s.exponent for s in program.synapses if s.recurrent]
     assert sum(own) == (-vth if meaning is SUBTRACT else 0)
+
+
+def test_what_keeping_integers_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same networks with the scale that only uses the weights' bits best."""
+    table = [row("reset", "threshold", "kept", "largest weight 254"), row(*["---"] * 4)]
+    for meaning in (ZERO, SUBTRACT):
+        for theta in (74.0, 123.4):
+            net, spikes = quantised_layers(meaning, theta, 1.0)
+            expected = recorded(net, spikes)
+            wrong = []
+            for rule in (scale._on_the_weights_grid, lambda unit, limit: None):
+                with monkeypatch.context() as patch:
+                    patch.setattr(scale, "_on_the_weights_grid", rule)
+                    actual = simulate(compiled(net, spikes), spikes, MACHINE)
+                wrong.append(totals(compare(expected, actual, ["lif0", "lif1"]))[0])
+            assert 10 * wrong[0] < wrong[1]
+            table.append(row(meaning.reset, f"{theta:g}", *wrong))
+    check("loihi2.md", "integers", "\n".join(table))
