@@ -414,6 +414,17 @@ def test_only_sources_with_synapses_are_looked_at() -> None:
     (unit,) = plan(program, MACHINE).units
     found = {link.delay: np.unpackbits(link.reached.view(np.uint8)).sum() for link in unit.links}
     assert found == {0: 198, 4: 1}
+    more = Synapses("in->a#2", "in", "a", "dense", np.ones((3, 200), np.int64), 0, (200,), (3,))
+    one = replace(synapses, delay=np.zeros(1, np.int64))
+    spikes = spikes_for(0, 2, 5, (200,))
+    results = [
+        simulate(replace(program, synapses=both), spikes, MACHINE, record=["a"])
+        for both in ((one, more), (more, one))
+    ]
+    together = replace(more, weight=one.weight + more.weight)
+    expected = simulate(replace(program, synapses=(together,)), spikes, MACHINE, record=["a"])
+    for trace in results:
+        assert_same(trace, expected, ["a"])
 
 
 def test_a_group_is_the_shortest_run_that_no_cycle_leaves() -> None:
