@@ -99,7 +99,9 @@ class Block:
         """Steps start..stop - 1 of one population."""
         shape = (unit.layout.tiles, self.samples, stop - start, TILE)
         dtype = unit.cells.initial.dtype
-        currents = {port: self._current(unit, port, start, stop) for port in unit.ports}
+        currents = {
+            port: self._current(unit, port, start, stop).reshape(shape) for port in unit.ports
+        }
         states = self.states.get(unit.name, {})
         record = tuple(self.scratch(name, shape, dtype) for name in states)
         words, registers = self.words[unit.name], self.registers[unit.name]
@@ -108,7 +110,7 @@ class Block:
         def run(part: Part) -> None:
             tiles = part.of(unit.layout.tiles)
             unit.cells.advance(
-                {port: current.reshape(shape)[tiles] for port, current in currents.items()},
+                {port: current[tiles] for port, current in currents.items()},
                 registers[tiles],
                 words,
                 start,
@@ -173,4 +175,5 @@ class Block:
             listed = start, stop, link.reached, Events(lanes, first, values)
             self.listed[source] = listed
         events = listed[3]
-        return events if link.graded else Events(events.lanes, events.first)
+        counted = events.values is not None and not link.graded
+        return Events(events.lanes, events.first) if counted else events
