@@ -106,8 +106,9 @@ def _delays(program: Program, chip: Chip) -> Iterator[Violation]:
 def _documented(population: Neurons, chip: Chip) -> Iterator[Violation]:
     """Registers of other neuron models, against the widths that Lava documents."""
     source, fix = "Lava's process models (targets/loihi/models.py)", "Choose a value in range."
-    for own, (low, high) in MODELS[population.model].registers.items():
-        values = population.register(own)
+    known = MODELS[population.model].registers if population.model in MODELS else {}
+    for own, values in population.parameters.items():
+        low, high = known.get(own, (int(values.min()), int(values.max())))
         for measured, limit in ((int(values.max()), high), (-int(values.min()), -low)):
             if measured > limit:
                 node = f"{population.name}.{own}"
