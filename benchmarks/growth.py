@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from benchmarks.contestants import ours
 from benchmarks.measure import interleaved, machine, write
 from benchmarks.workloads import Workload, mlp
 
 SWEEPS: dict[str, tuple[str, tuple[float, ...], Callable[[Any], Workload]]] = {
-    "steps": ("time steps", (25, 50, 100, 200, 400, 800), lambda n: mlp(16, n)),
-    "batch": ("samples", (1, 4, 16, 64, 256), mlp),
+    "steps": ("time steps", (25, 50, 100, 200, 400), lambda n: mlp(64, n)),
+    "batch": ("samples", (4, 16, 64, 256, 1024), mlp),
     "density": (
         "firing rate of inputs and neurons",
         (0.01, 0.02, 0.05, 0.1, 0.2, 0.4),
-        lambda rate: mlp(32, density=rate, rate=rate),
+        lambda rate: mlp(128, density=rate, rate=rate),
     ),
-    "size": ("synapses", (256, 512, 1024, 2048, 4096), lambda width: mlp(8, width=width)),
+    "size": ("synapses", (256, 512, 1024, 2048, 4096), lambda width: mlp(64, width=width)),
 }
 
 
@@ -38,6 +39,13 @@ def sweep(workloads: list[Workload], repeats: int) -> list[float]:
     return [statistics.median(times) for times in interleaved(runs, repeats).values()]
 
 
+def tick(value: float) -> str:
+    """At most five characters."""
+    if value < 1:
+        return f"{value:.2g}"
+    return f"{value:.0f}" if value < 1e5 else f"{value / 1e6:.2g} M"
+
+
 def draw(path: Path, label: str, values: tuple[float, ...], seconds: list[float]) -> None:
     """Times over values, both logarithmic, with proportional growth from the last point back."""
     figure, ax = plt.subplots(figsize=(4.2, 3.2), layout="constrained")
@@ -45,6 +53,8 @@ def draw(path: Path, label: str, values: tuple[float, ...], seconds: list[float]
     ax.loglog(values, slope, color="0.75", label="proportional")
     ax.loglog(values, seconds, "o-", color="tab:blue", label="measured")
     ax.set(xlabel=label, ylabel="seconds")
+    ax.set_xticks(values, [tick(value) for value in values])
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
