@@ -104,10 +104,10 @@ def against_lava(workload: Workload, batch: float, single: float) -> dict[str, f
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: how many times longer the others take."""
     head = (
-        "| workload | firing rates | µs per sample and step | snnTorch | Norse | SpikingJelly "
+        "| workload | µs per sample and step | snnTorch | Norse | SpikingJelly "
         "| Lava, many samples | with its start | one sample | peak MiB |"
     )
-    lines = [head, "|---|---|" + "--:|" * 8]
+    lines = [head, "|---|" + "--:|" * 8]
     for row in rows:
         work = row["samples"] * row["steps"]
         tools = (row["ratios"].get(tool) for tool in ("snnTorch", "Norse", "SpikingJelly"))
@@ -115,7 +115,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         chips = (lava.get(how) for how in ("batch", "batch with start", "single"))
         cells = (
             f"{row['workload']}, {row['samples']}x{row['steps']}",
-            ", ".join(f"{rate:.0%}" for rate in row["rates"].values()),
             f"{statistics.median(row['seconds'][OURS]) / work * 1e6:.2f}",
             *("" if value is None else f"{value:.1f}" for value in tools),
             *("" if value is None else f"{value:,.0f}" for value in chips),
@@ -128,13 +127,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 def roofline(rows: list[dict[str, Any]]) -> str:
     """Markdown: synaptic events, each of which reads one weight, against what can be read."""
     lines = [
-        "| workload | 10^9 events/s | of the second-level cache's bandwidth | of the memory's |",
-        "|---|--:|--:|--:|",
+        "| workload | firing rates | 10^9 events/s | of the second-level cache's bandwidth "
+        "| of the memory's |",
+        "|---|---|--:|--:|--:|",
     ]
     for row in rows:
         speed = row["events"] / statistics.median(row["seconds"][OURS]) / 1e9
         shares = " | ".join(f"{row['shares'][name]:.0%}" for name in SIZES)
-        lines.append(f"| {row['workload']} | {speed:.1f} | {shares} |")
+        rates = ", ".join(f"{rate:.0%}" for rate in row["rates"].values())
+        lines.append(f"| {row['workload']} | {rates} | {speed:.1f} | {shares} |")
     return "\n".join(lines)
 
 
