@@ -101,7 +101,11 @@ def compile(  # the verb's name; the builtin is not used here
         Calibration data that does not fit.
     """
     chip = get_target(target)
-    if isinstance(source, (str, Path)) and isinstance(chip, Reads) and _suffix(source, chip):
+    if (
+        isinstance(source, (str, Path))
+        and isinstance(chip, Reads)
+        and (Path(source).suffix in chip.suffixes)
+    ):
         program = chip.read(Path(source))
         spikes = check_inputs(calibration, program.input_shapes, program.graded)
     else:
@@ -120,10 +124,6 @@ def compile(  # the verb's name; the builtin is not used here
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
     return program.complete(golden, {**program.provenance, **_provenance(spikes)})
-
-
-def _suffix(path: str | Path, chip: Reads) -> bool:
-    return Path(path).suffix in chip.suffixes
 
 
 def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError, combined
-from neurodeploy.frontends.nir import plain
+from neurodeploy.errors import ModelError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, fan_in_bounds
+from neurodeploy.lowering import Placed, lower_each
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import (
     IntArray,
@@ -70,28 +69,13 @@ def lower(network: Network, calibration: Trace, target: FixedPoint) -> Program:
     ModelError
         Parameters that have no place on the grid.
     """
-    problems: list[NeurodeployError] = []
-    placed: list[_Placed] = []
-    for population in network.populations:
-        refused = [*_refused(network, population)]
-        problems += refused
-        if not refused:
-            try:
-                states = calibration.states[population.name]
-                placed.append(_Unit(network, population, target).place(states))
-            except NeurodeployError as error:
-                problems.append(error)
-    if problems:
-        raise combined(problems, "things")
-    return Program(
-        target=target.name,
-        inputs=network.inputs,
-        populations=tuple(item.neurons for item in placed),
-        synapses=tuple(s for item in placed for s in item.synapses),
-        outputs=network.outputs,
-        graph=plain(network.graph),
-        lowerings=tuple(note for item in placed for note in item.notes),
-        ranges=tuple(item for unit in placed for item in unit.ranges),
+    return lower_each(
+        network,
+        target.name,
+        refused=lambda population: _refused(network, population),
+        place=lambda population: _Unit(network, population, target).place(
+            calibration.states[population.name]
+        ),
     )
 
 
@@ -128,14 +112,6 @@ def _refused(network: Network, population: Population) -> Iterator[SemanticsErro
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    neurons: Neurons
-    synapses: tuple[Synapses, ...]
-    notes: tuple[Lowering, ...]
-    ranges: tuple[Range, ...]
-
-
 class _Unit:
     """One population on its way to the grid; `Neuron`s here are in model units, but for `ints`."""
 
@@ -157,7 +133,7 @@ class _Unit:
         if not self.filtered:
             self.current_decay = np.zeros_like(self.current_decay)
 
-    def place(self, states: Mapping[str, FloatArray]) -> _Placed:
+    def place(self, states: Mapping[str, FloatArray]) -> Placed:
         """Choose the scale and round everything onto the grid."""
         population, target = self.population, self.target
         scale = self._scale(states)
@@ -183,7 +159,7 @@ class _Unit:
         neurons = Neurons(population.name, population.shape, 1, parameters, np.array([scale]))
         ranges = certify(neurons, synapses, states, target)
         notes = (self._rounding(neurons, synapses, scale), self._state(ranges))
-        return _Placed(neurons, synapses, notes, ranges)
+        return Placed(neurons, synapses, notes, ranges)
 
     def _pairs(self) -> Iterator[tuple[Connection, Dense | Conv2d]]:
         yield from zip(self.connections, self.ops, strict=True)

@@ -25,20 +25,19 @@ and what delays them where branches of different length meet, is in `timing` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.errors import ModelError, NeurodeployError, combined
-from neurodeploy.frontends.nir import plain
+from neurodeploy.errors import ModelError
 from neurodeploy.linear import Dense, FloatArray
+from neurodeploy.lowering import Placed, lower_each
 from neurodeploy.network import Network, Population
 from neurodeploy.program import (
     IntArray,
     Lowering,
     Neurons,
     Program,
-    Range,
     Synapses,
     compact,
 )
@@ -73,43 +72,21 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     ModelError
         Parameters that have no place on the grid.
     """
-    problems: list[NeurodeployError] = [*closed_too_soon(network)]
-    placed: list[_Placed] = []
     depth = depths(network)
-    for population in network.populations:
-        refusals = [*refused(population), *misfits(network, population)]
-        problems += refusals
-        if not refusals:
-            try:
-                unit = unit_of(network, population, depth)
-                placed.append(_place(unit, calibration.states[population.name], depth))
-            except NeurodeployError as error:
-                problems.append(error)
-    if problems:
-        raise combined(problems, "things")
     return relayed(
-        Program(
-            target=target,
-            inputs=network.inputs,
-            populations=tuple(item.neurons for item in placed),
-            synapses=tuple(s for item in placed for s in item.synapses),
-            outputs=network.outputs,
-            graph=plain(network.graph),
-            lowerings=tuple(note for item in placed for note in item.notes),
-            ranges=tuple(item for unit in placed for item in unit.ranges),
+        lower_each(
+            network,
+            target,
+            refused=lambda population: (*refused(population), *misfits(network, population)),
+            place=lambda population: _place(
+                unit_of(network, population, depth), calibration.states[population.name], depth
+            ),
+            problems=closed_too_soon(network),
         )
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    neurons: Neurons
-    synapses: tuple[Synapses, ...]
-    notes: tuple[Lowering, ...]
-    ranges: tuple[Range, ...]
-
-
-def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int]) -> _Placed:
+def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int]) -> Placed:
     """Choose the scale and round everything onto the grid."""
     population = unit.population
     scale = choose_scale(unit, states)
@@ -144,7 +121,7 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
         _rounding_note(unit, synapses, scale, effective / (scale * STATE_UNIT) - unit.offset),
         overflow_note(population.name, ranges),
     )
-    return _Placed(neurons, synapses, notes, tuple(ranges))
+    return Placed(neurons, synapses, notes, tuple(ranges))
 
 
 def _synapses(arrival: Arrival, population: Population, scale: float) -> Synapses:
