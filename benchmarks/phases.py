@@ -16,7 +16,7 @@ from neurodeploy.simulator.plan import plan
 from neurodeploy.target import get_target
 
 REPEATS = 7
-ADDED = {"Pairs": "dense sums", "Rows": "dense sums", "Patches": "convolutional sums"}
+ADDED = {"Bytes": "dense sums", "Rows": "dense sums", "Patches": "convolutional sums"}
 
 
 def phases(workload: Workload) -> dict[str, float]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.simulator.kernels import AHEAD, list_events, list_values, pack
+from neurodeploy.simulator.kernels import list_events, list_values, pack, room
 from neurodeploy.simulator.layout import TILE
 from neurodeploy.simulator.plan import Link, Plan, Unit, stepwise
 from neurodeploy.simulator.scratch import Scratch
@@ -164,16 +164,17 @@ class Block:
         source, listed = link.source, self.listed.get(link.source)
         if listed is None or listed[:2] != (start, stop) or listed[2] is not link.reached:
             layout, rows = self.layouts[source], self.samples * (stop - start)
-            size = rows * layout.used + AHEAD
+            size = room(rows, layout.used)
             lanes = self.scratch(f"events of {source}", (size,), np.uint32)
-            first = self.scratch(f"first of {source}", (rows + 1,), np.uint64)
-            list_events(self.words[source], link.reached, start, stop, lanes, first)
+            first, last = self.scratch(f"rows of {source}", (2, rows), np.uint64)
+            words, none = self.words[source], layout.used
+            list_events(words, link.reached, start, stop, none, lanes, first, last)
             values = None
             if source in self.messages:
                 values = self.scratch(f"values of {source}", (size,), np.int32)
-                list_values(self.messages[source], start, stop, lanes, first, values)
-            listed = start, stop, link.reached, Events(lanes, first, values)
+                list_values(self.messages[source], start, stop, lanes, first, last, values)
+            listed = start, stop, link.reached, Events(lanes, first, last, values)
             self.listed[source] = listed
         events = listed[3]
         counted = events.values is not None and not link.graded
-        return Events(events.lanes, events.first) if counted else events
+        return replace(events, values=None) if counted else events

@@ -12,22 +12,31 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.simulator.jit import kernel
+from neurodeploy.simulator.jit import kernel, primitive
 from neurodeploy.simulator.layout import TILE, WORD
 from neurodeploy.simulator.vectors import (
+    HAS_POSITIONS,
+    average,
     flags,
     load,
     lowest,
     nonzero,
     ones,
+    part,
+    positions,
+    reinterpret,
     splat,
     store,
     widen,
 )
 
 INT8_MAX = 127
-AHEAD = 8
-"""Events are written this many at a time, so `list_events` needs room for as many more."""
+GROUP = 8
+"""Events are written and added up this many at a time."""
+FEW, REST = 16, WORD - 16
+"""Events of a word that are written at once, and the others, rare below a density of a fifth."""
+MOST = 168
+"""Events whose unsigned bytes `add_bytes` can add at once: 12 MOST / GROUP < 256."""
 
 
 @kernel
@@ -74,36 +83,66 @@ def count(words: Any, totals: Any) -> None:
             store(totals, at, total)
 
 
+@primitive
+def list_at_once(word: Any, lane: Any, events: Any, n: Any) -> None:
+    """Write lane + i for each bit i of a word, from events[n] on, and anything behind."""
+    found = positions(word)
+    store(events, np.intp(n), widen(part(found, 0, FEW), np.int32) + lane)
+    if ones(word) > FEW:
+        store(events, np.intp(n) + FEW, widen(part(found, FEW, REST), np.int32) + lane)
+
+
+@primitive
+def list_in_turn(word: Any, lane: Any, events: Any, n: Any) -> None:
+    """As `list_at_once`, on any machine."""
+    while word:
+        for j in range(GROUP):
+            events[n + np.uint64(j)] = lane + lowest(word)
+            word &= word - np.uint64(1)
+        n += np.uint64(GROUP)
+
+
+list_bits = list_at_once if HAS_POSITIONS else list_in_turn
+
+
 @kernel
-def list_events(words: Any, valid: Any, start: Any, stop: Any, events: Any, first: Any) -> None:
+def list_events(
+    words: Any, valid: Any, start: Any, stop: Any, none: Any, events: Any, first: Any, last: Any
+) -> None:
     """The lanes that spike in steps start..stop - 1, row by row; before step 0 none does.
 
     Parameters
     ----------
     words: uint64 (samples, steps, words).
     valid: uint64 (words,), the lanes that hold a neuron.
-    events: uint32 (rows lanes + AHEAD,), filled: those of row r lie at first[r]..first[r + 1] - 1.
-    first: uint64 (rows + 1,), filled; unsigned, so that kernels take no index from the end.
+    none: what follows the events of a row, up to a multiple of `GROUP`.
+    events: uint32, filled: those of row r lie at first[r]..last[r] - 1; see `room`.
+    first, last: uint64 (rows,), filled; unsigned, so that kernels take no index from the end.
     """
     samples, _, width = words.shape
     n, r = np.uint64(0), 0
-    first[0] = 0
     for b in range(samples):
         for t in range(start, stop):
+            first[r] = n
             for w in range(width if t >= 0 else 0):
                 word = words[b, t, w] & valid[w]
-                at, n = n, n + np.uint64(ones(word))
-                while word:
-                    for j in range(AHEAD):  # those beyond the last are written over
-                        events[at + np.uint64(j)] = w * WORD + lowest(word)
-                        word &= word - np.uint64(1)
-                    at += np.uint64(AHEAD)
+                list_bits(word, w * WORD, events, n)
+                n += np.uint64(ones(word))
+            last[r] = n
+            store(events, np.intp(n), splat(none, np.int32, GROUP))
+            n += (first[r] - n) & np.uint64(GROUP - 1)
             r += 1
-            first[r] = n
+
+
+def room(rows: int, lanes: int) -> int:
+    """Events that `list_events` may write for `rows` rows of a population of `lanes` lanes."""
+    return rows * -(-lanes // GROUP) * GROUP + WORD
 
 
 @kernel
-def list_values(messages: Any, start: Any, stop: Any, events: Any, first: Any, values: Any) -> None:
+def list_values(
+    messages: Any, start: Any, stop: Any, events: Any, first: Any, last: Any, values: Any
+) -> None:
     """The messages of the events that `list_events` finds in the same steps.
 
     Parameters
@@ -114,59 +153,116 @@ def list_values(messages: Any, start: Any, stop: Any, events: Any, first: Any, v
     r = 0
     for b in range(len(messages)):
         for t in range(start, stop):
-            for e in range(first[r], first[r + 1]):
+            for e in range(first[r], last[r]):
                 values[e] = messages[b, t, events[e]]
             r += 1
 
 
+@primitive
+def put(array: Any, at: Any, vector: Any, fresh: Any) -> None:
+    """Write a vector, or add it where not `fresh`."""
+    store(array, at, vector if fresh else vector + load(array, at, 32))
+
+
+@primitive
+def add_group(weight: Any, offset: Any, at: Any, low: Any, both: Any, upper: Any) -> Any:
+    """Add 64 unsigned bytes of each of `GROUP` events; they begin at offset + each of `at`.
+
+    `low` takes the bytes themselves, modulo 256.  The other two take averages, rounded up, of two,
+    then four, then eight bytes: 8 times such a mean is the sum and at most 4 + 2 2 + 4 1 = 12 more.
+    `upper` takes the means of odd bytes, `both` these times 256 and those of even bytes.
+    """
+    a, b = load(weight, at[0] + offset, WORD), load(weight, at[1] + offset, WORD)
+    c, d = load(weight, at[2] + offset, WORD), load(weight, at[3] + offset, WORD)
+    e, f = load(weight, at[4] + offset, WORD), load(weight, at[5] + offset, WORD)
+    g, h = load(weight, at[6] + offset, WORD), load(weight, at[7] + offset, WORD)
+    first = average(average(a, b), average(c, d))
+    second = average(average(e, f), average(g, h))
+    mean = reinterpret(average(first, second), np.int16)
+    low = low + a + b + c + d + e + f + g + h
+    return low, both + mean, upper + ((mean >> 8) & 255)
+
+
+@primitive
+def from_averages(means: Any, low: Any, count: Any) -> Any:
+    """The sum of `count` weights: 8 means - ((8 means - low) mod 256) - 128 count.
+
+    8 `means` are at most 255 more than the sum of weight + 128, of which `low` is known modulo 256.
+    """
+    above = means << 3
+    return above - ((above - low) & 255) - 128 * count
+
+
 @kernel
-def add_pairs(
-    events: Any, first: Any, pairs: Any, most: Any, shift: Any, fresh: Any, current: Any
+def add_bytes(
+    events: Any, first: Any, last: Any, weight: Any, shift: Any, fresh: Any, current: Any
 ) -> None:
     """current[o] (+)= (sum over events i of weight[i, o]) 2^shift, for each row; 8-bit weights.
 
-    Two weights lie in one 16-bit number, 256 h + (l + 128), so that neither has to be widened: the
-    sum H of the h comes from the numbers shifted right, and the sum of the l is what is left of the
-    sum of the numbers, modulo 2^16, without 256 H and 128 per event.
+    No weight is widened: bytes are added modulo 256, and averaged, eight at a time, which tells the
+    sum within 256; see `add_group`.
 
     Parameters
     ----------
-    events, first: see `list_events`.
-    pairs: int16 (tiles, source lanes, 64); in the k-th of a tile h is the weight of lane 64 + k and
-        l that of lane k.
-    most: how many weights can be added in 16 bits.
+    events, first, last: see `list_events`; `none` is the last row of the weights.
+    weight: uint8 (tiles, source lanes + 1, 128), 128 more than the weights; byte 2 k is that of
+        lane k and byte 2 k + 1 that of lane 64 + k.  The last row's weights are 0.
     fresh: whether `current` is overwritten.
     current: int32 (tiles, rows, 128), changed.
     """
-    tiles, inputs, _ = pairs.shape
-    rows = len(first) - 1
+    tiles, inputs, _ = weight.shape
+    rows = len(first)
+    zero, zeros, wide = splat(0, np.int8, 64), splat(0, np.int16, 32), splat(0, np.int32, 32)
     for tile in range(tiles):
-        base = tile * inputs * WORD
+        base = tile * inputs * TILE
         for r in range(rows):
-            at = (tile * rows + r) * TILE
-            low = splat(0, np.int32, WORD) if fresh else load(current, at, WORD)
-            high = splat(0, np.int32, WORD) if fresh else load(current, at + WORD, WORD)
+            a, b, c, d = wide, wide, wide, wide
             start = first[r]
-            while start < first[r + 1]:
-                stop = min(start + np.uint64(most), first[r + 1])
-                both, upper = splat(0, np.int16, WORD), splat(0, np.int16, WORD)
-                for e in range(start, stop):
-                    row = load(pairs, base + np.intp(events[e]) * WORD, WORD)
-                    both = both + row
-                    upper = upper + (row >> 8)
-                lower = both - (upper << 8) - 128 * (stop - start)
-                low = low + (widen(lower, np.int32) << shift)
-                high = high + (widen(upper, np.int32) << shift)
+            while start < last[r]:
+                stop = min(start + np.uint64(MOST), last[r])
+                low, both, upper = zero, zeros, zeros
+                low2, both2, upper2 = zero, zeros, zeros
+                e = start
+                while e < stop:
+                    at = (
+                        base + np.intp(events[e]) * TILE,
+                        base + np.intp(events[e + np.uint64(1)]) * TILE,
+                        base + np.intp(events[e + np.uint64(2)]) * TILE,
+                        base + np.intp(events[e + np.uint64(3)]) * TILE,
+                        base + np.intp(events[e + np.uint64(4)]) * TILE,
+                        base + np.intp(events[e + np.uint64(5)]) * TILE,
+                        base + np.intp(events[e + np.uint64(6)]) * TILE,
+                        base + np.intp(events[e + np.uint64(7)]) * TILE,
+                    )
+                    low, both, upper = add_group(weight, 0, at, low, both, upper)
+                    low2, both2, upper2 = add_group(weight, WORD, at, low2, both2, upper2)
+                    e += np.uint64(GROUP)
+                count = np.intp(e - start)
+                bytes_, bytes2 = reinterpret(low, np.int16), reinterpret(low2, np.int16)
+                a = a + widen(from_averages(both - (upper << 8), bytes_, count), np.int32)
+                b = b + widen(from_averages(both2 - (upper2 << 8), bytes2, count), np.int32)
+                c = c + widen(from_averages(upper, bytes_ >> 8, count), np.int32)
+                d = d + widen(from_averages(upper2, bytes2 >> 8, count), np.int32)
                 start = stop
-            store(current, at, low)
-            store(current, at + WORD, high)
+            place = (tile * rows + r) * TILE
+            put(current, place, a << shift, fresh)
+            put(current, place + 32, b << shift, fresh)
+            put(current, place + 64, c << shift, fresh)
+            put(current, place + 96, d << shift, fresh)
 
 
 @kernel
 def add_rows(
-    events: Any, first: Any, values: Any, weight: Any, shift: Any, fresh: Any, current: Any
+    events: Any,
+    first: Any,
+    last: Any,
+    values: Any,
+    weight: Any,
+    shift: Any,
+    fresh: Any,
+    current: Any,
 ) -> None:
-    """As `add_pairs`, for wider weights, which `values` multiply if there are any.
+    """As `add_bytes`, for wider weights, which `values` multiply if there are any.
 
     Parameters
     ----------
@@ -175,13 +271,13 @@ def add_rows(
     current: int32, or int64 for messages, which holds the products' sums.
     """
     tiles, inputs, _ = weight.shape
-    rows = len(first) - 1
+    rows = len(first)
     for tile in range(tiles):
         base = tile * inputs * TILE
         for r in range(rows):
             at = (tile * rows + r) * TILE
             total = splat(0, current.dtype, TILE)
-            for e in range(first[r], first[r + 1]):
+            for e in range(first[r], last[r]):
                 row = widen(load(weight, base + np.intp(events[e]) * TILE, TILE), current.dtype)
                 if values is not None:
                     row = row * values[e]
@@ -199,6 +295,7 @@ def _add_patches(lanes: int) -> Any:
     def add_patches(
         events: Any,
         first: Any,
+        last: Any,
         values: Any,
         corner: Any,
         patch: Any,
@@ -220,7 +317,7 @@ def _add_patches(lanes: int) -> Any:
 
         Parameters
         ----------
-        events, first: see `list_events`.
+        events, first, last: see `list_events`.
         values: int32, a message for each event, or None where all are 1.
         corner: int32 (source lanes,), where in the field the patch of a lane begins.
         patch: int32 (source lanes,), where in `weight` it begins.
@@ -232,12 +329,12 @@ def _add_patches(lanes: int) -> Any:
         start, stop: for rows start..stop - 1.
         current: int32 or int64 (tiles, rows, 128), changed.
         """
-        rows = len(first) - 1
+        rows = len(first)
         zero = splat(0, field.dtype, lanes)
         for j in range(0, len(field), lanes):
             store(field, j, zero)
         for r in range(start, stop):
-            for e in range(first[r], first[r + 1]):
+            for e in range(first[r], last[r]):
                 i = events[e]
                 origin, q = corner[i], np.intp(patch[i])
                 for j in range(len(steps)):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Pair, Shape
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.kernels import ADD_PATCHES, add_pairs, add_rows
+from neurodeploy.simulator.kernels import ADD_PATCHES, add_bytes, add_rows
 from neurodeploy.simulator.layout import TILE, WORD, Layout, aligned
 from neurodeploy.simulator.scratch import Scratch
 
@@ -49,6 +49,7 @@ class Events:
 
     lanes: NDArray[np.uint32]
     first: NDArray[np.uint64]
+    last: NDArray[np.uint64]
     values: NDArray[np.int32] | None = None
 
 
@@ -72,17 +73,15 @@ class Sums(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Bytes:
     """All-to-all synapses of 8 bits.
 
     Attributes
     ----------
-    pairs: int16 (tiles, source lanes, 64); see `kernels.add_pairs`.
-    most: how many weights 16 bits can add.
+    weight: uint8 (tiles, source lanes + 1, 128); see `kernels.add_bytes`.
     """
 
-    pairs: NDArray[np.int16]
-    most: int
+    weight: NDArray[np.uint8]
 
     def add(
         self,
@@ -94,8 +93,8 @@ class Pairs:
         scratch: Scratch,
     ) -> None:
         tiles = part.of(len(current))
-        pairs, target = self.pairs[tiles], current[tiles]
-        add_pairs(events.lanes, events.first, pairs, self.most, shift, fresh, target)
+        weight, target = self.weight[tiles], current[tiles]
+        add_bytes(events.lanes, events.first, events.last, weight, shift, fresh, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +119,9 @@ class Rows:
     ) -> None:
         tiles = part.of(len(current))
         weight, target = self.weight[tiles], current[tiles]
-        add_rows(events.lanes, events.first, events.values, weight, shift, fresh, target)
+        add_rows(
+            events.lanes, events.first, events.last, events.values, weight, shift, fresh, target
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,7 @@ class Patches:
         ADD_PATCHES[self.vector](
             events.lanes,
             events.first,
+            events.last,
             events.values,
             self.corner,
             self.patch,
@@ -233,7 +235,7 @@ def _halvings(weight: IntArray) -> int:
     return (together & -together).bit_length() - 1 if together else 0
 
 
-def _dense(weight: IntArray, source: Layout, target: Layout, graded: bool) -> Pairs | Rows:
+def _dense(weight: IntArray, source: Layout, target: Layout, graded: bool) -> Bytes | Rows:
     reach = max(-int(weight.min(initial=0)), int(weight.max(initial=0)))
     dtype = np.int16 if reach <= INT16_MAX else np.int32
     by_source = np.zeros((len(weight), source.used), dtype)
@@ -243,8 +245,11 @@ def _dense(weight: IntArray, source: Layout, target: Layout, graded: bool) -> Pa
     tiles = by_lane.reshape(target.tiles, TILE, -1).transpose(0, 2, 1)
     if graded or reach > INT8_MAX:
         return Rows(_aligned(tiles))
-    low, high = tiles[..., :WORD], tiles[..., WORD:]
-    return Pairs(_aligned(256 * high + (low + 128)), INT16_MAX // max(reach, 1))
+    weight8 = aligned((len(tiles), source.used + 1, TILE), np.uint8)
+    weight8[:, :-1, 0::2] = tiles[..., :WORD] + 128
+    weight8[:, :-1, 1::2] = tiles[..., WORD:] + 128
+    weight8[:, -1] = 128
+    return Bytes(weight8)
 
 
 def _aligned(values: NDArray[Any]) -> NDArray[Any]:

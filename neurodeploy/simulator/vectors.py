@@ -15,18 +15,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 Emit = Callable[[ir.IRBuilder, Any, Any], Any]
+HAS_POSITIONS = binding.llvm_version_info >= (19,) and binding.get_host_cpu_features().get(
+    "avx512vbmi2", False
+)
+"""Whether `positions` can be compiled, to the one instruction that makes it worth while."""
 
 
 class Vector(types.Type):
     """`lanes` signed integers of `bits` bits."""
 
     def __init__(self, bits: int, lanes: int) -> None:
-        self.bits, self.lanes = bits, lanes
+        self.bits = self.bitwidth = bits
+        self.lanes = lanes
         self.llvm = ir.VectorType(ir.IntType(bits), lanes)
         super().__init__(name=f"Vector(int{bits} x {lanes})")
 
@@ -109,6 +115,31 @@ def widen(typing: Any, vector: Any, dtype: Any) -> Any:
 
 
 @_inside
+def reinterpret(typing: Any, vector: Any, dtype: Any) -> Any:
+    """The same bits as lanes of a `dtype`, the lowest first."""
+    bits = dtype.dtype.bitwidth
+    kind = Vector(bits, vector.bits * vector.lanes // bits)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], kind.llvm)
+
+    return kind(vector, dtype), code
+
+
+@_inside
+def average(typing: Any, a: Any, b: Any) -> Any:
+    """ceil((a + b) / 2) of lanes taken as unsigned."""
+    wide = ir.VectorType(ir.IntType(2 * a.bits), a.lanes)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.Constant(wide, [1] * a.lanes)
+        total = builder.add(*(builder.zext(value, wide) for value in args))
+        return builder.trunc(builder.lshr(builder.add(total, one), one), a.llvm)
+
+    return (a(a, b), code) if a == b else None
+
+
+@_inside
 def nonzero(typing: Any, vector: Any) -> Any:
     """Bit i is whether lane i is not 0: uint64, for at most 64 lanes."""
 
@@ -130,6 +161,43 @@ def flags(typing: Any, word: Any) -> Any:
         return builder.zext(lanes, kind.llvm)
 
     return kind(types.uint64), code
+
+
+@_inside
+def positions(typing: Any, word: Any) -> Any:
+    """Indices of the set bits of a uint64, the lowest first, in 64 lanes of 8 bits.
+
+    What lies behind them is not specified.  Only where `HAS_POSITIONS`.
+    """
+    kind = Vector(8, 64)
+
+    def code(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        mask = ir.VectorType(ir.IntType(1), kind.lanes)
+        signature = ir.FunctionType(kind.llvm, [kind.llvm, mask, kind.llvm])
+        name = "llvm.experimental.vector.compress.v64i8"
+        insert: Callable[..., Any] = cgutils.get_or_insert_function
+        compress = insert(builder.module, signature, name)
+        indices = ir.Constant(kind.llvm, list(range(kind.lanes)))
+        return builder.call(
+            compress,
+            [indices, builder.bitcast(args[0], mask), ir.Constant(kind.llvm, ir.Undefined)],
+        )
+
+    return kind(types.uint64), code
+
+
+@_inside
+def part(typing: Any, vector: Any, start: Any, lanes: Any) -> Any:
+    """`lanes` lanes of a vector, from lane `start`, both constants."""
+    kind = _kind(vector, lanes)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        chosen = [start.literal_value + i for i in range(lanes.literal_value)]
+        order = ir.Constant(ir.VectorType(ir.IntType(32), len(chosen)), chosen)
+        return builder.shuffle_vector(args[0], args[0], order)
+
+    known = isinstance(start, types.IntegerLiteral)
+    return (kind(vector, start, lanes), code) if kind and known else None
 
 
 @_inside

@@ -172,6 +172,7 @@ def may_wrap_u(bounds: tuple[int, int], own: IntArray, u0: IntArray, du: IntArra
 def run_lif(
     current: Any,
     registers: Any,
+    own: Any,
     forgets_u: Any,
     forgets_v: Any,
     keeps_v: Any,
@@ -193,8 +194,8 @@ def run_lif(
     Parameters
     ----------
     current: int32 or int64 (tiles, samples, steps, 128), summed activations.
-    registers: (tiles, 5, 128), of the same dtype: du, dv, vth, bias, and the activation by a
-        neuron's own spike.
+    registers: (tiles, 4, 128), of the same dtype: du, dv, vth, bias.
+    own: (tiles, 128), of the same dtype: the activation by a neuron's own spike; None if all are 0.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
     wraps_u: whether u may have to be wrapped; see `may_wrap_u`.
     biases: like `current`: the bias of each step; None if it is that of the registers.
@@ -209,17 +210,21 @@ def run_lif(
     tiles, samples, steps, _ = current.shape
     for half in range(tiles * TILE // WORD):
         tile, lane = half * WORD // TILE, half * WORD % TILE
-        p = tile * 5 * TILE + lane
+        p = tile * 4 * TILE + lane
         du, dv = load(registers, p, WORD), load(registers, p + TILE, WORD)
         vth, bias = load(registers, p + 2 * TILE, WORD), load(registers, p + 3 * TILE, WORD)
-        own = load(registers, p + 4 * TILE, WORD)
+        if own is not None:
+            back = load(own, tile * TILE + lane, WORD)
         for b in range(samples):
             q = (tile * samples + b) * 3 * TILE + lane
             u, v = load(state, q, WORD), load(state, q + TILE, WORD)
-            late = load(state, q + 2 * TILE, WORD)
+            if own is not None:
+                late = load(state, q + 2 * TILE, WORD)
             at = (tile * samples + b) * steps * TILE + lane
             for t in range(steps):
-                a = wrap_int32(load(current, at, WORD) + late)
+                a = load(current, at, WORD)
+                if own is not None:
+                    a = wrap_int32(a + late)
                 if restart is not None and restart[t]:
                     u, v = u * 0, v * 0
                 if biases is not None:
@@ -237,7 +242,9 @@ def run_lif(
                 fired = fires(v, vth)
                 if record:
                     store(potential, at, v)
-                v, late = reset(v, fired), own * fired
+                v = reset(v, fired)
+                if own is not None:
+                    late = back * fired
                 words[b, step + t, first * TILE // WORD + half] = nonzero(fired)
                 if record:
                     store(u_out, at, u)
@@ -245,4 +252,5 @@ def run_lif(
                 at += TILE
             store(state, q, u)
             store(state, q + TILE, v)
-            store(state, q + 2 * TILE, late)
+            if own is not None:
+                store(state, q + 2 * TILE, late)

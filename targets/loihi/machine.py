@@ -104,9 +104,9 @@ def _update_lif(states: States, currents: States, registers: States) -> tuple[St
 def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
     values = _registers(population)
     du, dv, mantissa, exponent = (values[name] for name in ("du", "dv", "bias_mant", "bias_exp"))
-    registers = (du, dv, values["vth"], arithmetic.bias_current(mantissa, exponent), own)
+    registers = (du, dv, values["vth"], arithmetic.bias_current(mantissa, exponent))
     start = (values["u0"], values["v0"], np.zeros_like(own))
-    narrow = bounds is not None and arithmetic.fits_int32(*registers, *start)
+    narrow = bounds is not None and arithmetic.fits_int32(*registers, own, *start)
     dtype = np.int32 if narrow else np.int64
     flags = (
         bool(np.all(du == DECAY_ONE - 1)),
@@ -117,6 +117,7 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
     return _Compiled(
         initial=tiled(start, dtype),
         registers=tiled(registers, dtype),
+        own=tiled((own,), dtype) if own.any() else None,
         flags=flags,
         bias=tiled((mantissa, exponent), np.int64),
         restart=Restart.of(population),
@@ -125,13 +126,15 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Compiled:
-    """CUBA LIF.  `registers` and `flags` (what the kernel leaves out): see `arithmetic.run_lif`.
+    """CUBA LIF.  `registers`, `own` and `flags` (what the kernel leaves out): see
+    `arithmetic.run_lif`.
 
     `bias`: int64 (tiles, 2, 128), mantissa and exponent.
     """
 
     initial: NDArray[Any]
     registers: NDArray[Any]
+    own: NDArray[Any] | None
     flags: tuple[bool, bool, bool, bool]
     bias: IntArray
     restart: Restart | None
@@ -160,6 +163,7 @@ class _Compiled:
         arithmetic.run_lif(
             current,
             self.registers[part],
+            None if self.own is None else self.own[part],
             *self.flags,
             biases,
             None if self.restart is None else self.restart.at(step, current.shape[2]),

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from neurodeploy.errors import InputError
 from neurodeploy.linear import Conv2d, Dense
 from neurodeploy.program import IntArray, Synapses
-from neurodeploy.simulator.kernels import AHEAD, list_events, list_values
+from neurodeploy.simulator.kernels import MOST, list_events, list_values, room
 from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import (
     WHOLE,
+    Bytes,
     Events,
-    Pairs,
     Part,
     Patches,
     Rows,
@@ -59,12 +59,13 @@ def weight_sums(
     lanes = np.zeros((samples, steps, source.lanes), sent.dtype)
     lanes[..., source.index] = sent.reshape(samples, steps, -1)
     words = np.packbits(lanes != 0, axis=-1, bitorder="little").view(np.uint64)
-    rows, size = samples * steps, samples * steps * source.used + AHEAD
+    rows, size = samples * steps, room(samples * steps, source.used)
     values = np.zeros(size, np.int32) if graded else None
-    events = Events(np.zeros(size, np.uint32), np.zeros(rows + 1, np.uint64), values)
-    list_events(words, source.valid, 0, steps, events.lanes, events.first)
+    first, last = np.zeros((2, rows), np.uint64)
+    events = Events(np.zeros(size, np.uint32), first, last, values)
+    list_events(words, source.valid, 0, steps, source.used, events.lanes, first, last)
     if graded:
-        list_values(lanes, 0, steps, events.lanes, events.first, events.values)
+        list_values(lanes, 0, steps, events.lanes, first, last, events.values)
     current = np.full((target.tiles, rows, TILE), 99, np.int64 if graded else np.int32)
     for part in (Part(0, 3), Part(1, 3), Part(2, 3)):
         prepared.sums.add(events, prepared.halvings, True, part, current, Scratch())
@@ -144,21 +145,20 @@ def test_one_to_one_synapses(seed: int, target: bool, size: int) -> None:
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_more_events_than_16_bits_can_add(sign: int) -> None:
-    """Weights of 8 bits are added in 16 bits for as long as these cannot overflow."""
+    """Weights of 8 bits are added as bytes for as long as averages tell the rest of the sum."""
     weight = np.full((130, 2000), sign * 127)
     weight[1:3] *= -1
     synapses = dense(weight, (2000,), (130,))
     sums = prepare(synapses, Layout((2000,)), Layout((130,))).sums
-    assert isinstance(sums, Pairs)
-    assert sums.most == 258
-    for count in (257, 258, 259, 516, 517, 2000):
+    assert isinstance(sums, Bytes)
+    for count in (MOST - 1, MOST, MOST + 1, 2 * MOST, 2 * MOST + 1, 2000):
         spikes = np.zeros((1, 1, 2000), np.uint8)
         spikes[..., :count] = 1
         assert np.array_equal(weight_sums(spikes, synapses)[0, 0], weight[:, 0] * count)
 
 
 def test_every_pair_of_8_bit_weights() -> None:
-    """Both weights of a pair come back, whatever the other one is."""
+    """Both weights of 16 bits come back, whatever the other one is."""
     values = np.arange(-127, 128)
     weight = np.zeros((128, 255), np.int64)
     spikes = np.eye(255, dtype=np.uint8)[None]
@@ -173,15 +173,15 @@ def test_the_narrowest_weights_that_hold_the_values() -> None:
         for sign in (-1, 1):
             weight = [[sign * largest, 1]]
             sums = prepare(dense(weight, (2,), (1,)), Layout((2,)), Layout((1,))).sums
-            assert isinstance(sums, Pairs if dtype is None else Rows)
-            assert isinstance(sums, Pairs) or sums.weight.dtype == dtype
+            assert isinstance(sums, Bytes if dtype is None else Rows)
+            assert isinstance(sums, Bytes) or sums.weight.dtype == dtype
 
 
 def test_shared_powers_of_two_are_taken_out() -> None:
     weight = np.array([[-254, 8], [0, 2]]) << 3
     prepared = prepare(dense(weight, (2,), (2,)), Layout((2,)), Layout((2,)))
     assert (prepared.halvings, prepared.low, prepared.high) == (4, -254 << 3, 8 << 3)
-    assert isinstance(prepared.sums, Pairs)
+    assert isinstance(prepared.sums, Bytes)
     assert prepare(dense([[0, 0]], (2,), (1,)), Layout((2,)), Layout((1,))).halvings == 0
 
 

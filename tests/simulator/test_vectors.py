@@ -14,11 +14,14 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from neurodeploy.simulator.vectors import (
+    average,
     flags,
     load,
     lowest,
     nonzero,
     ones,
+    part,
+    reinterpret,
     splat,
     store,
     widen,
@@ -68,6 +71,31 @@ def spread(dtype: Any) -> Any:
     limits = np.iinfo(dtype)
     low, high = int(limits.min), int(limits.max)
     return np.array([low, low + 1, *range(-6, 6), high // 3, high - 1], dtype)
+
+
+def test_averages_of_all_unsigned_bytes() -> None:
+    @njit
+    def averaged(a: Any, b: Any, out: Any) -> None:
+        for i in range(0, a.size, 64):
+            store(out, i, average(load(a, i, 64), load(b, i, 64)))
+
+    a, b = np.divmod(np.arange(1 << 16), 256)
+    found = np.zeros(1 << 16, np.uint8)
+    averaged(a.astype(np.uint8), b.astype(np.uint8), found)
+    assert np.array_equal(found, (a + b + 1) // 2)
+
+
+def test_parts_and_bits_of_vectors() -> None:
+    @njit
+    def both(a: Any, out: Any, other: Any) -> None:
+        store(out, 0, part(load(a, 0, 16), 5, 4))
+        store(other, 0, reinterpret(load(a, 0, 16), np.int32))
+
+    values = np.random.default_rng(0).integers(-128, 128, 16).astype(np.int8)
+    found, other = np.zeros(4, np.int8), np.zeros(4, np.int32)
+    both(values, found, other)
+    assert np.array_equal(found, values[5:9])
+    assert np.array_equal(other, values.view(np.int32))
 
 
 def test_shifts_keep_the_sign_and_drop_what_leaves() -> None:
