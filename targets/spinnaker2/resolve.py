@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import SemanticsError
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Network, Population
-from neurodeploy.program import Lowering
+from neurodeploy.program import IntArray, Lowering
 from neurodeploy.targets.spinnaker2.options import Options
 
 ADVICE = 'Use reset_mechanism="zero" with reset_delay=False.'
@@ -20,7 +22,7 @@ def filtered(population: Population) -> bool:
     return bool(np.any(population.current_decay))
 
 
-def single(values: FloatArray) -> FloatArray:
+def single(values: NDArray[Any]) -> FloatArray:
     """The values that float32 registers hold, in float64."""
     return values.astype(np.float32).astype(np.float64)
 
@@ -96,7 +98,7 @@ def graded(network: Network) -> Iterator[SemanticsError]:
             )
 
 
-def resolve(population: Population, options: Options, own: FloatArray) -> Iterator[Lowering]:
+def resolve(population: Population, options: Options, own: IntArray) -> Iterator[Lowering]:
     """How each difference in semantics is lowered; none may be `refused`.
 
     `own`: weights of the self-synapses.
@@ -123,7 +125,7 @@ def resolve(population: Population, options: Options, own: FloatArray) -> Iterat
     yield Lowering(name, "rounding", "approximate", "states are float32, each operation rounded")
 
 
-def _reset(population: Population, options: Options, own: FloatArray) -> Lowering:
+def _reset(population: Population, options: Options, own: IntArray) -> Lowering:
     semantics, name = population.semantics, population.name
     if semantics.reset == "zero":
         text = "to v_reset = 0"
@@ -144,6 +146,6 @@ def _reset(population: Population, options: Options, own: FloatArray) -> Lowerin
     return Lowering(name, "reset", "approximate" if options.nearest_reset else "exact", text)
 
 
-def _span(values: FloatArray) -> str:
+def _span(values: IntArray) -> str:
     low, high = f"{values.min():g}", f"{values.max():g}"
     return low if low == high else f"{low} to {high}"

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
+from neurodeploy.grid import TOLERANCE, grid_step
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Population
 from neurodeploy.program import IntArray
-from neurodeploy.targets.loihi.scale import TOLERANCE, grid_step
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.unit import Unit, integrates
 
