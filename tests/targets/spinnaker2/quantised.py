@@ -22,7 +22,7 @@ def quantised(net: Network, program: Program) -> Network:
     A register T is tested by `>=`.  With a self-synapse of weight -k, what a spike takes away by
     the next step is alpha T + k.
     """
-    populations = tuple(_population(net, program, p) for p in net.populations)
+    populations = tuple(_population(program, p) for p in net.populations)
     connections = tuple(_connection(program, c) for c in net.connections)
     return replace(net, populations=populations, connections=connections)
 
@@ -51,7 +51,7 @@ def _connection(program: Program, connection: Connection) -> Connection:
     return replace(connection, ops=(Conv2d(weight, op.in_shape, one.stride, one.padding),))
 
 
-def _population(net: Network, program: Program, population: Population) -> Population:
+def _population(program: Program, population: Population) -> Population:
     name, neurons = population.name, program.population(population.name)
     registers = {
         key: _each(neurons, values.astype(np.float64)) for key, values in neurons.parameters.items()
@@ -65,8 +65,7 @@ def _population(net: Network, program: Program, population: Population) -> Popul
         changes["current_decay"] = registers["exc_decay"]
     semantics = population.semantics
     if population.spiking:
-        model = {c.name for c in net.incoming(name)}
-        own = [s for s in program.incoming(name) if s.recurrent and s.name not in model]
+        own = [s for s in program.incoming(name) if s.recurrent and s.kind == "one-to-one"]
         supplied = sum((s.weight.reshape(neurons.shape) for s in own), np.zeros(neurons.shape))
         taken = decay * threshold - supplied
         if semantics.reset == "subtract" and np.any(supplied):
