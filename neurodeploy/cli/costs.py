@@ -34,21 +34,30 @@ def validation(output: Output, found: Validation) -> None:
         [
             (
                 row.name,
-                f"{engineering(row.measured.typical, row.measured.unit)} per {row.per}",
+                engineering(row.measured.typical, row.measured.unit)
+                + (f" per {row.per}" if row.measured.unit == "J" else ""),
                 *interval(row.predicted)[:2],
                 f"{row.ratio.typical:.2f}",
                 "yes" if row.inside else "NO",
                 f"{row.stated.typical / row.measured.typical:.2f}",
             )
-            for row in found.rows
+            for row in (*found.rows, *found.simulated)
         ],
     )
-    for row in found.rows:
+    for row in (*found.rows, *found.simulated):
         output.say(f"  {row.name}  {row.title}; {row.chip}; {' + '.join(row.lines)}")
         output.say(f"      measured: {row.measured.source} ({row.measured.kind})")
         output.say(f"      counts: {row.counted_by}")
+        for name, published in row.published.items():
+            counted = row.counts[name]
+            output.say(
+                f"      {name}: {counted.typical:,.0f} ({counted.kind}), published "
+                f"{published.typical:,.0f}, ratio {counted.typical / published.typical:.3f}"
+            )
         if not row.inside:
             output.say(f"      outside its interval; suspected: {row.cause}")
+    for name, reason in found.not_run.items():
+        output.say(f"  NOT RUN: networks of {name}: {reason}")
     output.say(
         f"\nCore dynamic energy, {len(found.core)} networks: median factor "
         f"{found.median_factor:.2f} (asked: {MEDIAN_ERROR}), {found.coverage:.0%} inside the 90 % "

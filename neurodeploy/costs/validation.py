@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib.resources
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from neurodeploy.costs.chips import ENERGY_ONLY, energy_only
 from neurodeploy.costs.draws import evaluate
 from neurodeploy.costs.models import CORE, model_of
 from neurodeploy.costs.sampling import between, interval
-from neurodeploy.quantity import Quantity
-from neurodeploy.target import get_target
+from neurodeploy.errors import NeurodeployError
+from neurodeploy.quantity import Kind, Quantity
+from neurodeploy.target import Simulates, find_targets, get_target
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,11 +50,10 @@ class Anchor:
     cause: str
     level: str | None = None
     known: Mapping[str, Any] | None = None
-
-    @property
-    def core(self) -> bool:
-        """Whether it judges core dynamic energy alone."""
-        return self.lines == (CORE,)
+    kind: Kind = "literature"
+    published: Mapping[str, Quantity] = field(default_factory=dict)
+    rests_on: str = ""
+    """The anchor under which constants are marked, where it is not its own."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Judged:
     stated: by all constants, as `energy` would print it.
     ratio: predicted over measured, with its interval.
     inside: whether the measurement lies in the 90 % interval of the prediction.
+    counts: what the prediction was made from.
+    published: some of these as others published them.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Judged:
     stated: Quantity
     ratio: Quantity
     inside: bool
+    counts: Mapping[str, Quantity]
+    published: Mapping[str, Quantity]
     counted_by: str
     cause: str
 
@@ -103,9 +107,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Validation:
-    """All rows, and what they say of core dynamic energy."""
+    """All rows, and what they say of core dynamic energy.
+
+    Attributes
+    ----------
+    simulated: networks that were simulated and counted here, end to end.
+    not_run: target -> why its networks were not simulated.
+    """
 
     rows: tuple[Judged, ...]
+    simulated: tuple[Judged, ...] = ()
+    not_run: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def core(self) -> tuple[Judged, ...]:
@@ -144,6 +156,8 @@ class Validation:
         found = {name: getattr(self, name) for name in names}
         return {
             "rows": [row.to_dict() for row in self.rows],
+            "simulated": [row.to_dict() for row in self.simulated],
+            "not_run": dict(self.not_run),
             **{
                 name: Quantity(value, value, value, "1", "derived", source).to_dict()
                 for name, value in found.items()
@@ -179,24 +193,30 @@ def known_chip(name: str) -> Chip:
     return energy_only(name) if name in ENERGY_ONLY else get_target(name).chip
 
 
-def validate(
-    given: Sequence[Anchor] | None = None, chip_of: Callable[[str], Chip] = known_chip
-) -> Validation:
-    """Judge the energy models on `given` measurements, by default on all.
+def validate() -> Validation:
+    """Judge the energy models on all measurements, and on networks that targets simulate.
 
-    Raises `TargetError` where the target of one is not installed.
+    Raises `TargetError` where the target of a measurement is not installed.
     """
-    return Validation(
-        tuple(judge(one, chip_of(one.chip)) for one in (anchors() if given is None else given))
-    )
+    simulated: list[Judged] = []
+    not_run: dict[str, str] = {}
+    for found in find_targets():
+        if isinstance(found.target, Simulates):
+            try:
+                own = found.target.simulated()
+            except NeurodeployError as error:
+                not_run[found.name] = str(error)
+                continue
+            simulated += [judge(anchor, known_chip(anchor.chip)) for anchor in own]
+    rows = tuple(judge(anchor, known_chip(anchor.chip)) for anchor in anchors())
+    return Validation(rows, tuple(simulated), not_run)
 
 
 def judge(anchor: Anchor, chip: Chip) -> Judged:
     """Predict one measurement: the lines that it holds, over its counts."""
     at_level = chip.at_level(anchor.level)
-    predicted = _predict(
-        anchor, at_level.judged_on(anchor.name), "constants that do not rest on it"
-    )
+    held_out = at_level.judged_on(anchor.rests_on or anchor.name)
+    predicted = _predict(anchor, held_out, "constants that do not rest on the measurement")
     measured = anchor.measured.typical
     ratio = Quantity(
         predicted.low / measured,
@@ -217,9 +237,17 @@ def judge(anchor: Anchor, chip: Chip) -> Judged:
         stated=_predict(anchor, at_level, "all constants of the chip"),
         ratio=ratio,
         inside=predicted.low <= measured <= predicted.high,
+        counts={name: _counted(value, name, anchor) for name, value in anchor.counts.items()},
+        published=anchor.published,
         counted_by=anchor.counted_by,
         cause=anchor.cause,
     )
+
+
+def _counted(value: Any, name: str, anchor: Anchor) -> Quantity:
+    low, typical, high = value if isinstance(value, list) else (value,) * 3
+    unit = "s" if name == "seconds" else "1"
+    return Quantity(low, typical, high, unit, anchor.kind, anchor.counted_by)
 
 
 def _predict(anchor: Anchor, chip: Chip, source: str) -> Quantity:
