@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -145,6 +148,17 @@ class Reads(Protocol):
         """The program in such a file, without golden traces.
 
         Raises `FileError` and `ModelError`.
+        """
+
+
+@runtime_checkable
+class Simulates(Protocol):
+    """A target that can simulate networks whose energy others measured on its chip."""
+
+    def simulated(self) -> tuple[Anchor, ...]:
+        """Simulate and count them.
+
+        Raises `NeurodeployError` where one cannot be had here.
         """
 
 
