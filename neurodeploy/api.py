@@ -26,7 +26,7 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Reads, get_backend, get_target
+from neurodeploy.target import Reads, cores_of, get_backend, get_target
 from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
@@ -256,4 +256,4 @@ def place(program: Program) -> Placement:
     """Put a program's neurons on cores of its chip; see `mapping.place`."""
     from neurodeploy import mapping
 
-    return mapping.place(program, get_target(program.target).chip)
+    return mapping.place(program, cores_of(program))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -143,6 +146,14 @@ class Reads(Protocol):
 
 
 @runtime_checkable
+class Places(Protocol):
+    """A target whose chip has cores that neurons are placed on."""
+
+    def cores(self, program: Program) -> Cores:
+        """The chip's cores, as `program` uses them."""
+
+
+@runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""
 
@@ -220,6 +231,20 @@ def get_target(name: str) -> Target:
     if item.target is None:
         raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
     return item.target
+
+
+def cores_of(program: Program) -> Cores:
+    """The cores of the program's chip.
+
+    Raises
+    ------
+    TargetError
+        It has none.
+    """
+    target = get_target(program.target)
+    if not isinstance(target, Places):
+        raise TargetError("it has no neurocores to place neurons on", node=target.chip.title)
+    return target.cores(program)
 
 
 def get_backend(target: Target, name: str | None) -> Backend:
