@@ -123,7 +123,11 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    return program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    violations = chip.check(program)  # rates and recordings, which the golden traces say
+    if violations:
+        raise DesignRuleError(violations)
+    return program
 
 
 def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:

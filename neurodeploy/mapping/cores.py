@@ -13,6 +13,9 @@ from typing import Protocol
 from neurodeploy.chip import Chip
 from neurodeploy.program import IntArray, Neurons, Synapses
 
+INPUT = "input"
+"""The model of an input that occupies cores."""
+
 Meter = Callable[[IntArray], Mapping[str, IntArray]]
 """From the core of each neuron, int64 (neurons,), to what each core uses, int64 (cores,), by the
 name of the limit in the chip file."""
@@ -44,8 +47,8 @@ class Cuts:
     ----------
     blocks: cut n has at most n times as many cores.
     most: the finest is cut `most`.
-    cut: from n in 1..most to the core of each neuron, int64 (neurons,) in C order, counted from 0;
-        no core uses more of anything than some core of cut n - 1.
+    cut: from n in 1..most to the core of each neuron, int64 (neurons,) in C order, counted from 0.
+        The search takes for granted that what fits in cut n fits in cut n + 1.
     """
 
     blocks: int
@@ -66,7 +69,7 @@ class Cores(Protocol):
 
     @property
     def hosts_inputs(self) -> bool:
-        """Whether inputs occupy cores too, as populations of the model `input`."""
+        """Whether inputs occupy cores too, as populations of the model `INPUT`."""
 
     @property
     def positions(self) -> IntArray:

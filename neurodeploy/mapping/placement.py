@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import DesignRuleError
-from neurodeploy.mapping.cores import Cores
+from neurodeploy.errors import DesignRuleError, Violation
+from neurodeploy.mapping.cores import INPUT, Cores
 from neurodeploy.mapping.partition import partition, violations
 from neurodeploy.mapping.resources import Resource, population_resources, total_resources
 from neurodeploy.network import InputPort
@@ -67,7 +68,8 @@ def place(program: Program, cores: Cores) -> Placement:
     Raises
     ------
     DesignRuleError
-        Neurons that fit no core, for all populations at once.
+        Neurons that fit no core, for all populations at once, or more cores than the largest
+        system has.
     InputError
         A population without neurons or without a register that the chip needs.
     """
@@ -88,6 +90,8 @@ def place(program: Program, cores: Cores) -> Placement:
         used[population.name] = cores.meter(population, incoming)(own)
         core[population.name] = own + count
         count += int(own.max()) + 1
+    if too_many := _too_many(core, cores):
+        raise DesignRuleError(too_many)
     chips = -(-count // cores.chip.limit("cores_per_chip"))
     return Placement(
         core=core,
@@ -109,7 +113,27 @@ def _hosted(program: Program, cores: Cores) -> tuple[Neurons, ...]:
 
 
 def _as_population(port: InputPort) -> Neurons:
-    return Neurons(port.name, port.shape, 0, {}, np.ones(1), model="input")
+    return Neurons(port.name, port.shape, 0, {}, np.ones(1), model=INPUT)
+
+
+def _too_many(core: Mapping[str, IntArray], cores: Cores) -> tuple[Violation, ...]:
+    """Cores beyond those of the largest system: blamed on the population that has most of them."""
+    chip = cores.chip
+    most = chip.limit("chips_per_system") * chip.limit("cores_per_chip")
+    own = {name: len(np.unique(assigned)) for name, assigned in core.items()}
+    count, record = sum(own.values()), chip.limits["chips_per_system"]
+    if count <= most:
+        return ()
+    largest = max(own, key=lambda name: own[name])
+    unit = chip.limits["cores_per_chip"].unit
+    fix = (
+        f"Remove what needs {count - most} {unit}: it has {own[largest]} of them, "
+        f"{math.ceil(core[largest].size / own[largest])} neurons on each; fewer neurons or a "
+        "smaller fan-in need fewer."
+    )
+    return (
+        Violation(f"{chip.name}.cores-per-system", largest, count, most, unit, record.source, fix),
+    )
 
 
 def _tiles(count: int, cores: Cores) -> IntArray:
