@@ -17,7 +17,7 @@ from neurodeploy import reference
 from neurodeploy._version import __version__
 from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
-from neurodeploy.errors import DesignRuleError, InputError, TargetError
+from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
@@ -31,6 +31,7 @@ from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.costs.ranking import Ranking
     from neurodeploy.frontends.nir_write import Profile, Written
     from neurodeploy.mapping.placement import Placement
 
@@ -229,31 +230,53 @@ def verify(
     )
 
 
-def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
+def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None) -> EnergyReport:
     """Energy and latency per inference from exact counts; see `costs`.
 
     Parameters
     ----------
     inputs: input spikes to run, or the trace of a run of this program.
+    level: performance level of the chip, if it has several; by default the first of its file.
 
     Raises
     ------
+    FileError
+        No such performance level.
     TargetError
         Nothing is known about the target's energies, as for a number format.
     """
-    from neurodeploy.costs.counts import count
-    from neurodeploy.costs.estimate import estimate
+    from neurodeploy.costs import count, estimate, metrics
+    from neurodeploy.costs.models import model_of
 
-    chip = get_target(program.target).chip
-    if not chip.constants:
-        raise TargetError(
-            "no energies or times are known for it, so none can be estimated",
-            node=chip.title,
-            hint="Measure them on your device.",
-        )
+    chip = get_target(program.target).chip.at_level(level)
+    model_of(chip)
     trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
     placement = place(program)
-    return estimate(count(program, trace, placement), chip, placement)
+    counts = count(program, trace, placement)
+    return estimate(counts, chip, placement, metrics(program, trace))
+
+
+def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None = None) -> Ranking:
+    """Which of two programs for one chip costs less on the same inputs; see `costs.ranking.rank`.
+
+    Raises
+    ------
+    InputError
+        They are for different targets.
+    FileError, TargetError
+        As `energy`.
+    """
+    from neurodeploy.costs.counts import count
+    from neurodeploy.costs.draws import draw
+    from neurodeploy.costs.ranking import rank
+
+    if program.target != other.target:
+        raise InputError(f"one program is for {program.target}, the other for {other.target}")
+    chip = get_target(program.target).chip.at_level(level)
+    first, second = (
+        draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
+    )
+    return rank(first, second, chip.title)
 
 
 def place(program: Program) -> Placement:

@@ -23,6 +23,7 @@ from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
     from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
@@ -157,6 +158,17 @@ class Places(Protocol):
 
     def cores(self, program: Program) -> Cores:
         """The chip's cores, as `program` uses them."""
+
+
+@runtime_checkable
+class Simulates(Protocol):
+    """A target that can simulate networks whose energy others measured on its chip."""
+
+    def simulated(self) -> tuple[Anchor, ...]:
+        """Simulate and count them.
+
+        Raises `NeurodeployError` where one cannot be had here.
+        """
 
 
 @runtime_checkable

@@ -40,7 +40,11 @@ def population_resources(
     unit = cores.chip.limits["cores_per_chip"].unit
     return (
         Resource("cores", count, None, unit, "derived", MODEL),
-        *(_bounded(bound, use[bound.limit], count, cores.chip) for bound in cores.bounds),
+        *(
+            _bounded(bound, use[bound.limit], count, cores.chip)
+            for bound in cores.bounds
+            if bound.summed or use[bound.limit].any()
+        ),
         *_synapses(incoming, None),
     )
 

@@ -7,6 +7,7 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
@@ -19,6 +20,9 @@ from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,12 @@ class Loihi:
         from neurodeploy.targets.loihi.netx import read_program
 
         return read_program(path)
+
+    def simulated(self) -> tuple[Anchor, ...]:
+        """PilotNet on Loihi 2; see `pilotnet.pilotnet`."""
+        from neurodeploy.targets.loihi.pilotnet import pilotnet
+
+        return (pilotnet(self.chip),) if self.name == "loihi2" else ()
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""

@@ -321,11 +321,12 @@ def test_a_program_that_does_nothing_still_has_a_page(write: Callable[..., str])
     """Energies of zero have no place on a logarithmic axis."""
     program, verdict, energy = case()
     nothing = replace(energy.total, low=0.0, typical=0.0, high=0.0)
-    lines = {
-        name: replace(line, total=nothing, parts=dict.fromkeys(line.parts, nothing))
-        for name, line in (("core", energy.core), ("static", energy.static), ("host", energy.host))
-    }
-    empty = replace(energy, **lines, total=nothing, arithmetic=nothing)
+    lines = tuple(
+        replace(line, total=nothing, parts=dict.fromkeys(line.parts, nothing))
+        for line in energy.lines
+    )
+    compared = dict.fromkeys(energy.comparisons, nothing)
+    empty = replace(energy, lines=lines, total=nothing, comparisons=compared)
     assert "0 J" in Reader(write(Case(program, verdict, empty))).text
 
 

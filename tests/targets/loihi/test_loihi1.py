@@ -50,7 +50,7 @@ def test_a_program_for_loihi_1_is_equal_in_lava() -> None:
         )
     report = api.energy(program, ours)
     assert report.chip == "Intel Loihi 1"
-    assert 0 < report.core.total.low < report.core.total.high
+    assert 0 < report.lines[0].total.low < report.lines[0].total.high
 
 
 def test_graded_messages_need_loihi_2() -> None:
