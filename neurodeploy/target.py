@@ -24,6 +24,7 @@ from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -152,6 +153,14 @@ class Reads(Protocol):
 
 
 @runtime_checkable
+class Places(Protocol):
+    """A target whose chip has cores that neurons are placed on."""
+
+    def cores(self, program: Program) -> Cores:
+        """The chip's cores, as `program` uses them."""
+
+
+@runtime_checkable
 class Simulates(Protocol):
     """A target that can simulate networks whose energy others measured on its chip."""
 
@@ -240,6 +249,20 @@ def get_target(name: str) -> Target:
     if item.target is None:
         raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
     return item.target
+
+
+def cores_of(program: Program) -> Cores:
+    """The cores of the program's chip.
+
+    Raises
+    ------
+    TargetError
+        It has none.
+    """
+    target = get_target(program.target)
+    if not isinstance(target, Places):
+        raise TargetError("it has no neurocores to place neurons on", node=target.chip.title)
+    return target.cores(program)
 
 
 def get_backend(target: Target, name: str | None) -> Backend:

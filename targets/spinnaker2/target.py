@@ -14,9 +14,11 @@ from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.target import Backend
+from neurodeploy.targets.spinnaker2 import rules
 from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Trace
 
 
@@ -43,8 +45,11 @@ class SpiNNaker2:
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
-        violations: tuple[Violation, ...] = _module("rules").check(program)
-        return violations
+        return rules.check(program, self.chip)
+
+    def cores(self, program: Program) -> Pes:
+        """See `pes`."""
+        return Pes.of(program, self.chip)
 
 
 def _module(name: str) -> Any:
