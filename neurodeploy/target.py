@@ -31,9 +31,10 @@ class Cells(Protocol):
 
     @property
     def initial(self) -> NDArray[Any]:
-        """State before the first step, (tiles, registers, 128), int32 or int64.
+        """State before the first step, (tiles, registers, 128): int32, int64 or float32.
 
-        Its dtype is the one in which `advance` wants currents.
+        Its dtype is that of recorded states, and the one in which `advance` wants currents, which
+        are int32 where states are float32.
         """
 
     @property
@@ -94,6 +95,11 @@ class Machine(Protocol):
         own: int64 (lanes,), what a neuron's spike adds to its own current one step later.
         bounds: least and greatest current that any input can bring from elsewhere, both within 32
             bits, or None if that is not known; then the state must be int64.
+
+        Raises
+        ------
+        InputError
+            Neurons that the chip does not have or cannot compute.
         """
 
 

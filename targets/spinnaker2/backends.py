@@ -1,0 +1,31 @@
+"""Other runtimes of SpiNNaker2 programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from neurodeploy.errors import TargetError
+from neurodeploy.program import Program
+from neurodeploy.trace import Messages, Trace
+
+
+@dataclass(frozen=True)
+class Board:
+    """The `Backend` called `board`: a chip, which only the owner of one can run programs on."""
+
+    title = "SpiNNaker2 (py-spinnaker2 on a board)"
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Messages],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        """Always raises `TargetError`: no board is driven from here."""
+        raise TargetError(
+            "a SpiNNaker2 board runs programs through py-spinnaker2, on its owner's machine",
+            node="target spinnaker2",
+        )
