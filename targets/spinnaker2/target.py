@@ -14,7 +14,7 @@ from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.target import Backend
-from neurodeploy.targets.spinnaker2.backends import Board
+from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.trace import Trace
@@ -28,7 +28,7 @@ class SpiNNaker2:
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
 
     @functools.cached_property
     def chip(self) -> Chip:
