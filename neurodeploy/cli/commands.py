@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from neurodeploy.cli import tables
+from neurodeploy.cli.bundles import bundle, is_folder
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -18,6 +20,7 @@ from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming
 
 if TYPE_CHECKING:
     from neurodeploy.program import Program
+    from neurodeploy.target import Report
 
 
 def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +92,13 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", required=True, help=".npy or .npz with spikes (samples, steps, *shape)"
     )
-    parser.add_argument("-o", "--output", required=True, help="the .ndp program to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="the .ndp program to write; or a folder/, which gets a bundle for the chip's owner "
+        "where the target has one",
+    )
     _semantics_arguments(parser)
 
 
@@ -105,7 +114,8 @@ def _compile(arguments: argparse.Namespace, output: Output) -> int:
     )
     if semantics is not None:
         output.say(f"where the file does not say its semantics: {semantics.name}")
-    digest = program.save(arguments.output)
+    save = functools.partial(api.bundle, program) if is_folder(arguments.output) else program.save
+    digest = save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
     output.result({**tables.program_data(program), "file": arguments.output})
@@ -214,7 +224,20 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
     )
     _backend_arguments(parser, "the vendor's runtime, if not the first")
+    parser.add_argument(
+        "--report", help="of a bundle's run on a chip: what it recorded is the vendor's runtime"
+    )
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
+
+
+def _report(arguments: argparse.Namespace, program: Program) -> Report | None:
+    from neurodeploy import api
+
+    if arguments.report is None:
+        return None
+    if arguments.no_vendor or arguments.backend is not None:
+        raise FileError("is the vendor's runtime already", node="--report")
+    return api.read_report(arguments.report, program)
 
 
 def _verify(arguments: argparse.Namespace, output: Output) -> int:
@@ -228,16 +251,21 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         )
     program = _program(arguments.program)
     labels = None if arguments.labels is None else load_labels(arguments.labels)
+    elsewhere = _report(arguments, program)
+    samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
     verdict = api.verify(
         program,
         load_inputs(arguments.inputs),
         labels=labels,
-        vendor_samples=None if arguments.no_vendor else arguments.vendor_samples,
-        backend=arguments.backend,
+        vendor_samples=None if arguments.no_vendor else samples,
+        backend=arguments.backend if elsewhere is None else elsewhere,
         timeout=arguments.timeout,
     )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
+    if elsewhere is not None:
+        tables.report(output, elsewhere)
+        data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
     if arguments.page:
         from neurodeploy.pages.html import report
 
@@ -254,20 +282,28 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     output.result(data)
     missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
     left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
-    return 0 if verdict.passed or left_out else 1
+    complained = elsewhere is not None and bool(elsewhere.problems)
+    return 0 if (verdict.passed and not complained) or left_out else 1
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
     parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
 
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
-    report = api.energy(_program(arguments.program), load_inputs(arguments.inputs))
-    tables.energy(output, report)
-    output.result(report.to_dict())
+    program = _program(arguments.program)
+    report = None if arguments.report is None else api.read_report(arguments.report, program)
+    measured = {} if report is None else dict(report.measured)
+    estimate = api.energy(program, load_inputs(arguments.inputs))
+    tables.energy(output, estimate)
+    if report is not None:
+        tables.measured(output, report.title, measured)
+    lines = {name: quantity.to_dict() for name, quantity in measured.items()}
+    output.result({**estimate.to_dict(), **({} if report is None else {"measured": lines})})
     return 0
 
 
@@ -303,6 +339,7 @@ COMMANDS = (
         _compile_arguments,
         _compile,
     ),
+    bundle,
     Command(
         "convert",
         "write a .nir graph with its semantics, exactly or for common importers",

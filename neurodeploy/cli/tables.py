@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from neurodeploy.frontends.nir_write import Written
     from neurodeploy.mapping.placement import Placement
     from neurodeploy.quantity import Quantity
+    from neurodeploy.target import Report
 
 BADGES = {
     "passed": "[bold green]PASSED[/]",
@@ -302,6 +303,19 @@ def energy(output: Output, report: EnergyReport) -> None:
     output.table(title, ("", "mean", "range", "kind"), counted)
     for note in report.notes:
         output.say(f"  note: {note}")
+
+
+def report(output: Output, run: Report) -> None:
+    """What a run elsewhere was, and what it complained of."""
+    output.say(f"\n[bold]Run elsewhere:[/] {escape(run.title)}, {run.samples} samples")
+    for problem in run.problems:
+        output.say(f"  [bold red]{escape(problem)}[/]")
+
+
+def measured(output: Output, title: str, quantities: Mapping[str, Quantity]) -> None:
+    """What a run on a chip measured."""
+    rows = [(name, *_interval(quantity)) for name, quantity in quantities.items()]
+    output.table(escape(title), ("", "per inference", "least … most", "kind"), rows)
 
 
 def _interval(value: Quantity) -> tuple[str, str, str]:

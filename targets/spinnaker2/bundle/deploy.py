@@ -39,12 +39,12 @@ ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the second attempt; twice that before the third
 BOARDS = {"chip": "SpiNNaker2Chip", "board48": "SpiNNcloud48NodeBoard"}
 BRIAN2 = (
-    "Brian2 is documented to deviate from the chip: [threshold] it fires at v > threshold, the chip "
-    "at v >= threshold; [lif_curr_exp] it updates synaptic currents in another order"
+    "Brian2 is documented to deviate: [threshold] it fires at v > threshold, a chip at v >= "
+    "threshold; [lif_curr_exp] it updates synaptic currents in another order"
 )
 
 
-class Failure(Exception):
+class DeployError(Exception):
     """Why nothing more can be done: a kind that stays the same, and a sentence for people."""
 
     def __init__(self, kind: str, text: str) -> None:
@@ -106,11 +106,11 @@ class Bundle:
             plain = json.dumps(about, sort_keys=True, separators=(",", ":"), allow_nan=False)
             known = (about["format"], about["version"]) == (BUNDLE, VERSION)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise Failure("corrupted file", f"{path} cannot be read ({error})") from error
+            raise DeployError("corrupted file", f"{path} cannot be read ({error})") from error
         if not known:
-            raise Failure("corrupted file", f"{path} is not a bundle of version {VERSION}")
+            raise DeployError("corrupted file", f"{path} is not a bundle of version {VERSION}")
         if hashlib.sha256(plain.encode()).hexdigest() != digest:
-            raise Failure("wrong hash", f"{path} was altered: it does not have its own SHA-256")
+            raise DeployError("wrong hash", f"{path} was altered: it does not have its own SHA-256")
         self.digest = digest
         return dict(about)
 
@@ -119,7 +119,7 @@ class Bundle:
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != self.about["files"][name]:
-                raise Failure(
+                raise DeployError(
                     "corrupted file",
                     f"{path} has SHA-256 {found[:16]}…, expected "
                     f"{self.about['files'][name][:16]}…: copy the bundle again",
@@ -127,7 +127,7 @@ class Bundle:
             with np.load(path, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except (OSError, ValueError, KeyError) as error:
-            raise Failure("corrupted file", f"{path} cannot be read ({error})") from error
+            raise DeployError("corrupted file", f"{path} cannot be read ({error})") from error
 
     def expected_spikes(self, population: dict[str, Any], sample: int) -> np.ndarray[Any, Any]:
         """bool (steps, neurons)."""
@@ -169,7 +169,7 @@ class Stack:
         self.power: str | None = None
         self._probe(about)
         if self.lacking:
-            raise Failure(
+            raise DeployError(
                 "wrong version",
                 f"py-spinnaker2 {self.version} lacks what this needs: {', '.join(self.lacking)}",
             )
@@ -178,7 +178,7 @@ class Stack:
         try:
             return importlib.import_module(name)
         except ImportError as error:
-            raise Failure(
+            raise DeployError(
                 "missing package",
                 f"{name} cannot be imported ({error}): pip install -r requirements.txt, and for "
                 "boards the chip binaries as py-spinnaker2's README says",
@@ -274,7 +274,9 @@ class Stack:
         for item in about["inputs"] + about["populations"]:
             made[item["name"]].set_max_atoms_per_core(item["atoms"])
         network = self.snn.Network("neurodeploy")
-        network.add(*made.values(), *(self._projection(p, made, arrays) for p in about["projections"]))
+        network.add(
+            *made.values(), *(self._projection(p, made, arrays) for p in about["projections"])
+        )
         return network, made
 
     def _projection(self, item: dict[str, Any], made: dict[str, Any], arrays: Any) -> Any:
@@ -302,7 +304,7 @@ def raster(population: Any, size: int, ticks: int) -> np.ndarray[Any, Any]:
     for neuron, times in population.get_spikes().items():
         for tick in np.asarray(times, dtype=float):
             if not (0 <= int(neuron) < size and 0 <= tick < ticks and tick == int(tick)):
-                raise Failure(
+                raise DeployError(
                     "impossible spikes",
                     f"{population.name}: neuron {neuron} at tick {tick:g}, of {size} neurons and "
                     f"{ticks} ticks",
@@ -391,7 +393,7 @@ class Runner:
             except (Exception, SystemExit) as error:  # whatever the stack below raises
                 failed.append(f"{type(error).__name__}: {error}")
                 sys.stderr.write(f"sample {index}, attempt {len(failed)}: {failed[-1]}\n")
-        raise Failure(
+        raise DeployError(
             "failed start", f"sample {index}: {ATTEMPTS} attempts failed: {' | '.join(failed)}"
         )
 
@@ -429,14 +431,16 @@ class Runner:
             )
 
     def _potentials(self, item: dict[str, Any], index: int, entry: dict[str, Any]) -> None:
-        """Recorded potentials of an output; a chip that fuses v alpha + x may differ by rounding."""
+        """Recorded potentials of an output; a chip that fuses v alpha + x may round otherwise."""
         name, depth = item["name"], item["depth"]
         expected = self.bundle.expected[f"v/{name}"][index]
         recorded = self.made[name].get_voltages()
         shape = (item["size"], self.ticks)
         v = np.array([recorded[n] for n in range(item["size"]) if n in recorded], np.float32)
         if v.shape != shape:
-            raise Failure("lost potentials", f"{name}: {v.shape} were recorded, expected {shape}")
+            raise DeployError(
+                "lost potentials", f"{name}: {v.shape} were recorded, expected {shape}"
+            )
         v = v.T[depth : depth + len(expected)]
         worst = float(np.abs(v - expected).max())
         entry["potentials"][name] = {
@@ -519,7 +523,9 @@ def run(folder: Path, options: argparse.Namespace, report: Report) -> None:
     sys.stdout.write(f"py-spinnaker2 {stack.version}, {options.backend}\n")
     runner = Runner(bundle, stack, report)
     labels = None if len(about["inputs"]) == 0 else bundle.inputs.get("labels")
-    count = 1 if options.mapping_only else min(options.samples or about["samples"], about["samples"])
+    count = (
+        1 if options.mapping_only else min(options.samples or about["samples"], about["samples"])
+    )
     right = 0
     for index in range(count):
         before = len(report.problems)
@@ -547,8 +553,8 @@ def main() -> int:
     report = Report(here / ("selftest.json" if options.selftest else "report.json"))
     try:
         run(folder, options, report)
-    except Failure as failure:
-        report.problem(failure.kind, str(failure))
+    except DeployError as error:
+        report.problem(error.kind, str(error))
     except KeyboardInterrupt:
         report.problem("interrupted", f"after {len(report.samples)} samples")
     except Exception as error:

@@ -5,6 +5,7 @@ The form is plain: names, numbers and arrays, of which `deploy.py` makes calls o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,10 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
     """
     arrays: Arrays = {}
     problems: list[ModelError] = []
-    inputs = [{"name": p.name, "size": p.size, "atoms": atoms[p.name]} for p in program.inputs]
+    inputs = [
+        {"name": port.name, "size": math.prod(port.shape), "atoms": atoms[port.name]}
+        for port in program.inputs
+    ]
     populations = [
         {**_population(population, f"populations/{index}", arrays), "atoms": atoms[population.name]}
         for index, population in enumerate(program.populations)
@@ -207,4 +211,3 @@ def _pooling(synapses: Synapses) -> tuple[int, IntArray]:
         ):
             return k, first
     return 1, synapses.weight
-

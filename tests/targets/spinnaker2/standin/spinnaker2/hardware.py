@@ -32,8 +32,16 @@ class _Board:
         cores = sum(-(-p.size // p.atoms) for p in network.populations)
         require(cores <= PES * self.chips, f"{cores} cores of {PES * self.chips}")
         routing = None if settings is None else settings.routing_type.name
-        record("run", ticks=ticks, sys_tick=tick, cores=cores, mapping_only=mapping, power=power,
-               routing=routing, board=type(self).__name__)
+        record(
+            "run",
+            ticks=ticks,
+            sys_tick=tick,
+            cores=cores,
+            mapping_only=mapping,
+            power=power,
+            routing=routing,
+            board=type(self).__name__,
+        )
         type(self).started += 1
         if FAULT == "dead" or (FAULT == "start" and type(self).started == 1):
             raise RuntimeError("no answer from the board")

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from spinnaker2.calls import FAULT
-from spinnaker2.snn import Conv2DProjection, Network, Population, Projection
 
 from neurodeploy.linear import Conv2d
 from neurodeploy.targets.spinnaker2 import arithmetic
+from spinnaker2.calls import FAULT
+from spinnaker2.snn import Conv2DProjection, Network, Population, Projection
 
 RING = 8
 Deliver = Callable[[Any], tuple[Any, Any]]
@@ -23,13 +23,18 @@ Deliver = Callable[[Any], tuple[Any, Any]]
 def run(network: Network, ticks: int, fires: Callable[[Any, Any], Any] = arithmetic.fires) -> None:
     """Fill in what the populations of `network` record in `ticks` ticks."""
     cells = {p.name: _Neurons(p, fires) for p in network.populations if p.params is not None}
-    links = [(p.pre.name, p.post.name, delay, go) for p in network.projections for delay, go in
-             _deliveries(p)]
-    rings = {name: np.zeros((RING, 2, cell.population.size), np.int64) for name, cell in
-             cells.items()}
+    links = [
+        (p.pre.name, p.post.name, delay, go)
+        for p in network.projections
+        for delay, go in _deliveries(p)
+    ]
+    rings = {
+        name: np.zeros((RING, 2, cell.population.size), np.int64) for name, cell in cells.items()
+    }
     spikes = {name: np.zeros((ticks, c.population.size), bool) for name, c in cells.items()}
-    potentials = {name: np.zeros((ticks, c.population.size), np.float32) for name, c in
-                  cells.items()}
+    potentials = {
+        name: np.zeros((ticks, c.population.size), np.float32) for name, c in cells.items()
+    }
     for tick in range(ticks):
         for name, cell in cells.items():
             exc, inh = rings[name][tick % RING]
@@ -114,7 +119,7 @@ def _keep(population: Population, spikes: Any, potentials: Any) -> None:
     ticks, size = spikes.shape
     times = {n: np.flatnonzero(spikes[:, n]).tolist() for n in range(size)}
     if FAULT in ("lost", "extra", "impossible") and population.neuron_model != "spike_list":
-        neuron, tick = np.argwhere(spikes.T == (FAULT == "lost"))[-1].tolist()
+        neuron, tick = np.argwhere((FAULT == "lost") == spikes.T)[-1].tolist()
         if FAULT == "lost":
             times[neuron].remove(tick)
         else:

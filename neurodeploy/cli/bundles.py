@@ -1,0 +1,47 @@
+"""`neurodeploy bundle`: a program as a folder for whoever has the chip."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from neurodeploy.cli.command import Command
+from neurodeploy.cli.files import load_inputs, load_labels
+from neurodeploy.cli.output import Output
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path to write to means a folder: it is one, or ends as one."""
+    return path.endswith(("/", os.sep)) or Path(path).is_dir()
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a .ndp program")
+    parser.add_argument("--inputs", help=".npy or .npz with spikes; its golden traces if left out")
+    parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
+    parser.add_argument("-o", "--output", required=True, help="the folder to write")
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    from neurodeploy import api
+    from neurodeploy.program import Program
+
+    digest = api.bundle(
+        Program.load(arguments.program),
+        arguments.output,
+        None if arguments.inputs is None else load_inputs(arguments.inputs),
+        labels=None if arguments.labels is None else load_labels(arguments.labels),
+    )
+    output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
+    output.result({"folder": arguments.output, "sha256": digest})
+    return 0
+
+
+bundle = Command(
+    "bundle",
+    "write a program as a folder that runs on a board, and compares every spike there",
+    "neurodeploy bundle model.ndp --inputs spikes.npz --labels labels.npy -o bundle/",
+    _arguments,
+    _run,
+)
