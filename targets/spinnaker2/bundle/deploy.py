@@ -259,18 +259,10 @@ class Stack:
             )
         for item in about["populations"]:
             parameters = {
-                self._spelling(name): arrays[value["array"]].astype(float)
-                if isinstance(value, dict)
-                else value
+                name: arrays[value["array"]].astype(float) if isinstance(value, dict) else value
                 for name, value in item["parameters"].items()
             }
-            made[item["name"]] = self.snn.Population(
-                item["size"],
-                item["model"],
-                parameters,
-                name=item["name"],
-                record=item["record"] + timing,
-            )
+            made[item["name"]] = self._population(item, parameters, item["record"] + timing)
         for item in about["inputs"] + about["populations"]:
             made[item["name"]].set_max_atoms_per_core(item["atoms"])
         network = self.snn.Network("neurodeploy")
@@ -279,20 +271,23 @@ class Stack:
         )
         return network, made
 
+    def _population(self, item: dict[str, Any], parameters: Any, record: list[str]) -> Any:
+        """Most versions write `t_refrac`, some `t_refract`; it is 0 in every bundle."""
+        size, model, name = item["size"], item["model"], item["name"]
+        try:
+            return self.snn.Population(size, model, parameters, name=name, record=record)
+        except Exception as error:
+            if "t_refrac" not in parameters or "t_refrac" not in str(error):
+                raise
+            parameters["t_refract"] = parameters.pop("t_refrac")
+            return self.snn.Population(size, model, parameters, name=name, record=record)
+
     def _projection(self, item: dict[str, Any], made: dict[str, Any], arrays: Any) -> Any:
         ends, place = (made[item["source"]], made[item["target"]]), item["array"]
         if item["kind"] == "conv2d":
             return self.snn.Conv2DProjection(*ends, arrays[f"{place}/kernel"], item["parameters"])
         columns = [arrays[f"{place}/{name}"] for name in ("pre", "post", "weight", "delay")]
         return self.snn.Projection(*ends, np.stack(columns, axis=1).astype(int).tolist())
-
-    def _spelling(self, name: str) -> str:
-        """Some versions write `t_refract`, most `t_refrac`: what its own sources say counts."""
-        if name != "t_refrac":
-            return name
-        folder = Path(str(self.package.__file__)).parent
-        words = "".join(path.read_text("utf-8", "replace") for path in folder.rglob("*.py"))
-        return "t_refract" if '"t_refract"' in words and '"t_refrac"' not in words else name
 
 
 # ------------------------------------------------------------------------------------- one sample

@@ -118,8 +118,10 @@ def _keep(population: Population, spikes: Any, potentials: Any) -> None:
     """Hand over what is recorded, with the faults asked for."""
     ticks, size = spikes.shape
     times = {n: np.flatnonzero(spikes[:, n]).tolist() for n in range(size)}
-    if FAULT in ("lost", "extra", "impossible") and population.neuron_model != "spike_list":
-        neuron, tick = np.argwhere((FAULT == "lost") == spikes.T)[-1].tolist()
+    neurons = population.neuron_model != "spike_list"
+    places = np.argwhere(spikes.T if FAULT == "lost" else ~spikes.T)
+    if FAULT in ("lost", "extra", "impossible") and neurons and len(places):
+        neuron, tick = places[0].tolist()
         if FAULT == "lost":
             times[neuron].remove(tick)
         else:
@@ -128,7 +130,7 @@ def _keep(population: Population, spikes: Any, potentials: Any) -> None:
     population.voltages = {n: potentials[:, n] for n in range(size)}
     cores = -(-size // population.atoms)
     population.times = {f"PE {core}": np.full(ticks, 0.25) for core in range(cores)}
-    if FAULT == "late" and population.neuron_model != "spike_list":
+    if FAULT == "late" and neurons:
         population.times["PE 0"][2] = 1.5
     if FAULT == "untimed":
         population.times = {}
