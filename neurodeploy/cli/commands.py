@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from neurodeploy.cli import tables
-from neurodeploy.cli.bundles import bundle, is_folder
+from neurodeploy.cli import bundles, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -20,7 +19,6 @@ from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming
 
 if TYPE_CHECKING:
     from neurodeploy.program import Program
-    from neurodeploy.target import Report
 
 
 def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,13 +57,13 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.semantics import diff
-    from neurodeploy.target import get_target
+    from neurodeploy.target import Places, get_target
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
         data = tables.program_data(program)
         tables.program(output, program)
-        if get_target(program.target).chip.has_cores:
+        if isinstance(get_target(program.target), Places):
             placement = api.place(program)
             tables.resources(output, placement)
             data["resources"] = placement.to_dict()
@@ -114,7 +112,11 @@ def _compile(arguments: argparse.Namespace, output: Output) -> int:
     )
     if semantics is not None:
         output.say(f"where the file does not say its semantics: {semantics.name}")
-    save = functools.partial(api.bundle, program) if is_folder(arguments.output) else program.save
+    save = (
+        functools.partial(api.bundle, program)
+        if bundles.is_folder(arguments.output)
+        else program.save
+    )
     digest = save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
@@ -230,16 +232,6 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
 
 
-def _report(arguments: argparse.Namespace, program: Program) -> Report | None:
-    from neurodeploy import api
-
-    if arguments.report is None:
-        return None
-    if arguments.no_vendor or arguments.backend is not None:
-        raise FileError("is the vendor's runtime already", node="--report")
-    return api.read_report(arguments.report, program)
-
-
 def _verify(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
@@ -251,7 +243,7 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         )
     program = _program(arguments.program)
     labels = None if arguments.labels is None else load_labels(arguments.labels)
-    elsewhere = _report(arguments, program)
+    elsewhere = bundles.elsewhere(arguments, program)
     samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
     verdict = api.verify(
         program,
@@ -264,7 +256,7 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
     if elsewhere is not None:
-        tables.report(output, elsewhere)
+        bundles.report(output, elsewhere)
         data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
     if arguments.page:
         from neurodeploy.pages.html import report
@@ -287,23 +279,52 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("program", nargs="?", help="a .ndp program")
+    parser.add_argument("--inputs", help=".npy or .npz with spikes")
     parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
+    parser.add_argument("--level", help="performance level of the chip, if it has several")
+    parser.add_argument("--against", help="another .ndp program: which of the two costs less")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="instead: predictions for published measurements, those that fail too",
+    )
 
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
-    program = _program(arguments.program)
-    report = None if arguments.report is None else api.read_report(arguments.report, program)
-    measured = {} if report is None else dict(report.measured)
-    estimate = api.energy(program, load_inputs(arguments.inputs))
-    tables.energy(output, estimate)
-    if report is not None:
-        tables.measured(output, report.title, measured)
-    lines = {name: quantity.to_dict() for name, quantity in measured.items()}
-    output.result({**estimate.to_dict(), **({} if report is None else {"measured": lines})})
+    if arguments.validate:
+        return _validate(output)
+    if arguments.program is None or arguments.inputs is None:
+        raise FileError("needed, or --validate", node="a program and --inputs")
+    program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
+    elsewhere = None if arguments.report is None else api.read_report(arguments.report, program)
+    measured = None if elsewhere is None else elsewhere.measured
+    report = api.energy(program, inputs, level=arguments.level)
+    tables.energy(output, report)
+    data = report.to_dict()
+    if arguments.against:
+        from neurodeploy.cli import costs
+
+        other = _program(arguments.against)
+        ranking = api.rank(program, other, inputs, level=arguments.level)
+        costs.ranking(output, ranking, arguments.program, arguments.against)
+        data["ranking"] = ranking.to_dict()
+    if elsewhere is not None and measured is not None:
+        bundles.measured(output, elsewhere.title, measured)
+        data["measured"] = {name: quantity.to_dict() for name, quantity in measured.items()}
+    output.result(data)
+    return 0
+
+
+def _validate(output: Output) -> int:
+    from neurodeploy.cli import costs
+    from neurodeploy.costs.validation import validate
+
+    found = validate()
+    costs.validation(output, found)
+    output.result(found.to_dict())
     return 0
 
 
@@ -339,7 +360,7 @@ COMMANDS = (
         _compile_arguments,
         _compile,
     ),
-    bundle,
+    bundles.bundle,
     Command(
         "convert",
         "write a .nir graph with its semantics, exactly or for common importers",
@@ -364,7 +385,7 @@ COMMANDS = (
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",
-        "neurodeploy energy model.ndp --inputs spikes.npy",
+        "neurodeploy energy model.ndp --inputs spikes.npy --against other.ndp",
         _energy_arguments,
         _energy,
     ),
