@@ -7,19 +7,23 @@ import importlib
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend
+from neurodeploy.target import Backend, Report
 from neurodeploy.targets.spinnaker2 import rules
 from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.pes import Pes
-from neurodeploy.trace import Trace
+from neurodeploy.trace import Messages, Trace
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,25 @@ class SpiNNaker2:
     def cores(self, program: Program) -> Pes:
         """See `pes`."""
         return Pes.of(program, self.chip)
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """See `bundle.writing`; cores and ticks are chosen for these inputs."""
+        from neurodeploy.targets.spinnaker2.bundle import jobs, writing
+
+        job = jobs.job_of(program, self.machine, self.chip, inputs, labels)
+        return writing.write_bundle(job, jobs.selftest_job(), self.machine, folder)
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """See `bundle.reading`."""
+        from neurodeploy.targets.spinnaker2.bundle.reading import read_report
+
+        return read_report(path, program)
 
 
 def _module(name: str) -> Any:
