@@ -6,23 +6,25 @@ steps behind the input, so spikes that the model delays by D steps, from depth j
     d = D + k - j - 1.
 
 Depths are the least for which no d is negative: the longest paths.  A loop must therefore be
-delayed by at least as many steps as it has synapses.
+delayed by at least as many steps as it has synapses.  What needs no synapse, an input that is the
+bias of its target, takes no step where the target is as deep as it; else it waits like a synapse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from neurodeploy.errors import SemanticsError
 from neurodeploy.network import Connection, Network
 
 
-def depths(network: Network) -> dict[str, int]:
+def depths(network: Network, direct: Collection[str] = ()) -> dict[str, int]:
     """Chip steps by which each input port (0) and population runs behind the input.
 
-    Loops must not be `closed_too_soon`.
+    `direct`: names of connections from inputs that need no synapse.  Loops must not be
+    `closed_too_soon`.
     """
-    return _relax(network, network.connections)[0]
+    return _relax(network, network.connections, direct)[0]
 
 
 def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
@@ -42,11 +44,13 @@ def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
 
 
 def _relax(
-    network: Network, connections: tuple[Connection, ...]
+    network: Network, connections: tuple[Connection, ...], direct: Collection[str] = ()
 ) -> tuple[dict[str, int], list[Connection]]:
     """Depths by Bellman and Ford, and a loop for which there are none."""
     depth = {port.name: 0 for port in network.inputs}
     depth |= {population.name: 1 for population in network.populations}
+    depth |= {c.target: 0 for c in connections if c.name in direct}
+    connections = tuple(c for c in connections if c.name not in direct)
     longest: dict[str, Connection] = {}  # the last connection of the longest path
     for _ in depth:
         late = ""

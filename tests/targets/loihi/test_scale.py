@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.equivalence.compare import compare, totals
+from neurodeploy.grid import grid_step
 from neurodeploy.network import Network
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi import scale
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.targets.loihi.scale import grid_step, quantise, quantised_sum, self_weight
+from neurodeploy.targets.loihi.scale import MAX_LEVELS, quantise, quantised_sum, self_weight
 from neurodeploy.trace import Spikes
 from tests.builders import SUBTRACT, ZERO, compiled, lif, network, recorded, spikes_for
 from tests.pages_of_docs import check, row
@@ -62,11 +63,11 @@ def test_two_weights_hold_fourteen_bits(values: Any) -> None:
 def test_the_step_of_a_grid_is_found(seed: int, step: float, dtype: Any) -> None:
     whole = np.random.default_rng(seed).integers(-127, 128, 30)
     whole[:2] = 126, 127  # nothing larger divides all
-    found = grid_step((whole * step).astype(dtype).astype(float).reshape(5, 6))
+    found = grid_step((whole * step).astype(dtype).astype(float).reshape(5, 6), MAX_LEVELS)
     assert found == pytest.approx(step, rel=1e-6)
-    assert grid_step(whole * step * np.linspace(1, 1.01, 30)) is None
-    assert grid_step(np.arange(1, 200) * step) is None
-    assert grid_step(np.zeros(3)) is None
+    assert grid_step(whole * step * np.linspace(1, 1.01, 30), MAX_LEVELS) is None
+    assert grid_step(np.arange(1, 200) * step, MAX_LEVELS) is None
+    assert grid_step(np.zeros(3), MAX_LEVELS) is None
 
 
 def quantised_layers(meaning: Semantics, theta: float, step: float) -> tuple[Network, Spikes]:
