@@ -12,30 +12,26 @@ An input x becomes the integer m = round(x / step) of a `Grid`, in every step, i
     or convolutional first layer, a synaptic current, and u as membrane.  There v = u + b keeps
     nothing from step to step, so an input that reached v would be forgotten after one.
 
-A convolution has no negative exponents in Lava, so weights and messages share the bits between one
-unit and the largest current; elsewhere k reaches down to -7 and the sum is rounded down once.
+A message has up to 8 bits, a weight as many, and their sums must fit what spikes alone could cause,
+so k is negative, down to -7, and the sum is rounded down once.  Convolutions have no exponents in
+Lava; those of analog input add up in neurons of their own, see `sums`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from neurodeploy.grid import TOLERANCE, Grid, grid_step
-from neurodeploy.linear import Conv2d, Dense, FloatArray, fan_in_bounds
+from neurodeploy.linear import Conv2d, Dense, FloatArray
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Lowering
-from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT
-from neurodeploy.targets.loihi.ranges import STATE_UNIT
 from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.trace import Trace
 
 LEVELS = 255
-FEWEST_LEVELS = 15
-WEIGHT_LEVELS = 127
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +102,13 @@ class Feeds:
     inputs: all of them by name.
     biases: by name of the connection, those that are biases of its target.
     grids: those of the inputs that are sent as messages.
+    steps: chip steps that a connection takes, by name, where it is not one.
     """
 
     inputs: Mapping[str, Analog]
     biases: Mapping[str, Bias]
     grids: Mapping[str, Grid]
+    steps: Mapping[str, int]
 
     @classmethod
     def of(cls, network: Network, calibration: Trace) -> Feeds:
@@ -119,8 +117,20 @@ class Feeds:
         inputs = {n: Analog.of(v) for n, v in calibration.values.items() if n in ports}
         biases = {b.connection.name: b for b in _biases(network, inputs)}
         sent = inputs.keys() - {bias.connection.source for bias in biases.values()}
-        grids = {name: inputs[name].grid(_step(network, name, inputs[name])) for name in sent}
-        return cls(inputs, biases, grids)
+        grids = {
+            name: analog.grid(analog.reach / LEVELS if analog.step is None else analog.step)
+            for name, analog in inputs.items()
+            if name in sent
+        }
+        sums = [c for c in network.connections if c.source in grids and is_summed(c)]
+        steps = dict.fromkeys(biases, 0) | {c.name: 2 for c in sums}
+        return cls(inputs, biases, grids, steps)
+
+
+def is_summed(connection: Connection) -> bool:
+    """Whether a connection from an analog input is a convolution, other than one to one."""
+    (op,) = connection.ops
+    return isinstance(op, Conv2d) and diagonal(op) is None
 
 
 def diagonal(op: Dense | Conv2d) -> FloatArray | None:
@@ -159,30 +169,3 @@ def _gain(connection: Connection, population: Population) -> float | None:
     weight = weight / (population.threshold.reshape(-1) if population.spiking else 1.0)
     gain = float(weight[0])
     return gain if bool(np.all(np.abs(weight - gain) <= TOLERANCE * gain)) else None
-
-
-def _step(network: Network, name: str, analog: Analog) -> float:
-    """The calibration data's own step, or one that leaves the weights their bits."""
-    if analog.step is not None:
-        return analog.step
-    levels = float(LEVELS)
-    for connection in network.connections:
-        (op,) = connection.ops
-        if connection.source == name and isinstance(op, Conv2d) and diagonal(op) is None:
-            levels = min(levels, _room(op, network, connection.target, analog.reach))
-    return analog.reach / max(FEWEST_LEVELS, math.floor(levels))
-
-
-def _room(op: Conv2d, network: Network, target: str, reach: float) -> float:
-    """Levels of the input for which a convolution's weights still have 127.
-
-    If the largest input `reach` causes W through the largest weight, and at most R through all of a
-    neuron, in thresholds, then V <= 2^17 / max(R, 1), and a weight is W V over the levels.
-    """
-    population = next(p for p in network.populations if p.name == target)
-    threshold = population.threshold[:, :1, :1, None] if population.spiking else np.ones(1)
-    weight = np.asarray(op.weight * reach / threshold, np.float64)
-    low, high = fan_in_bounds([weight], population.size)
-    most = max(float(high.max()), float(-low.min()), 1.0)
-    largest = float(np.abs(weight).max(initial=0.0))
-    return largest * (STATE_LIMIT / STATE_UNIT) / most / (2 * WEIGHT_LEVELS)

@@ -53,6 +53,7 @@ from neurodeploy.targets.loihi.scale import (
     quantise,
     quantised_sum,
 )
+from neurodeploy.targets.loihi.sums import summed
 from neurodeploy.targets.loihi.timing import closed_too_soon, depths, waiting
 from neurodeploy.targets.loihi.unit import Arrival, Unit, misfits, unit_of
 from neurodeploy.trace import Trace
@@ -75,7 +76,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         Parameters that have no place on the grid.
     """
     feeds = Feeds.of(network, calibration)
-    depth = depths(network, feeds.biases)
+    depth = depths(network, feeds.steps)
     program = lower_each(
         network,
         target,
@@ -85,7 +86,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         ),
         problems=closed_too_soon(network),
     )
-    return relayed(_fed(program, network, feeds))
+    return relayed(summed(_fed(program, network, feeds)))
 
 
 def _fed(program: Program, network: Network, feeds: Feeds) -> Program:

@@ -1,8 +1,7 @@
 """Delays that a convolution's synapses do not have: populations that pass spikes on, a step later.
 
 Lava's convolutions have no delays.  A relay sends exactly what it receives: one synapse of weight
-2 per neuron, no memory, threshold 1; for graded messages, Lava's GradedVec behind synapses of
-weight 1.  A convolution that must wait d steps reads the last of d.
+2 per neuron, no memory, threshold 1.  A convolution that must wait d steps reads the last of d.
 """
 
 from __future__ import annotations
@@ -36,14 +35,10 @@ def relayed(program: Program) -> Program:
             name = _name(item.source, step, shapes)
             if name not in relays:
                 shape = shapes[item.source]
-                deep = depth.get(item.source, 0) + step
-                arriving = _one_to_one(source, name, shape, item.graded)
+                relays[name] = _relay(name, shape, depth.get(item.source, 0) + step)
+                arriving = _one_to_one(source, name, shape)
                 synapses.append(arriving)
-                if item.graded:
-                    relays[name] = _graded_relay(name, shape, deep)
-                else:
-                    relays[name] = _relay(name, shape, deep)
-                    ranges += certify(relays[name], [arriving], {}, "voltage")
+                ranges += certify(relays[name], [arriving], {}, "voltage")
             source = name
         synapses.append(replace(item, source=source, delay=np.zeros(1, np.int64)))
         text = f"waits {steps} more steps in relay populations: Lava's convolutions have no delays"
@@ -72,15 +67,8 @@ def _relay(name: str, shape: Shape, depth: int) -> Neurons:
     return Neurons(name, shape, depth, parameters, np.array([float(WEIGHT * STATE_UNIT)]))
 
 
-def _graded_relay(name: str, shape: Shape, depth: int) -> Neurons:
-    parameters, unit = {"vth": np.array([0])}, np.array([1.0])
-    return Neurons(name, shape, depth, parameters, unit, model="graded", graded=True)
-
-
-def _one_to_one(source: str, target: str, shape: Shape, graded: bool) -> Synapses:
+def _one_to_one(source: str, target: str, shape: Shape) -> Synapses:
     """As a convolution of one pixel: images may be large."""
-    weight = np.full((shape[0], 1, 1, 1), 1 if graded else WEIGHT)
+    weight = np.full((shape[0], 1, 1, 1), WEIGHT)
     name = f"{source}->{target}"
-    return Synapses(
-        name, source, target, "conv2d", weight, 0, shape, shape, groups=shape[0], graded=graded
-    )
+    return Synapses(name, source, target, "conv2d", weight, 0, shape, shape, groups=shape[0])

@@ -11,14 +11,16 @@ from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import IntArray
-from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal
+from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal, is_summed
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
 from neurodeploy.targets.loihi.ranges import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.targets.loihi.timing import waiting
 
-NEGATIVE_EXPONENT = -7
-"""The least that a chip file allows; for graded messages, see `analog`."""
+LEAST_EXPONENT = -7
+"""The least that the chip files allow."""
+LEAST_OF_SUMS = -6
+"""With which the 24 bits of a convolution's sum are those of the register u."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +58,10 @@ class Arrival:
 
     @property
     def least(self) -> int:
-        """The least exponent that the weights may have.
-
-        Sums of spikes are whole without a negative one, and Lava's convolutions have none.
-        """
-        conv = self.single is None and isinstance(self.op, Conv2d)
-        return 0 if conv or self.messages is None else NEGATIVE_EXPONENT
+        """The least exponent that the weights may have; sums of spikes need no negative one."""
+        if self.messages is None:
+            return 0
+        return LEAST_OF_SUMS if is_summed(self.connection) else LEAST_EXPONENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ def unit_of(
         threshold=threshold,
         amount=amount if semantics.reset == "subtract" else None,
         arrivals=_joined(
-            _arrival(c, threshold, waiting(c, depth), feeds)
+            _arrival(c, threshold, waiting(c, depth, feeds.steps.get(c.name, 1)), feeds)
             for c in network.incoming(population.name)
             if c.name not in feeds.biases
         ),
