@@ -31,11 +31,20 @@ from neurodeploy.target import (
     Bundles,
     Reads,
     Report,
+    TakesAnalog,
     cores_of,
     get_backend,
     get_target,
 )
-from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs, check_labels
+from neurodeploy.trace import (
+    Inputs,
+    Messages,
+    Spikes,
+    Trace,
+    check_currents,
+    check_inputs,
+    check_labels,
+)
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -96,9 +105,10 @@ def compile(  # the verb's name; the builtin is not used here
     Parameters
     ----------
     target: name of an installed target, such as `loihi2`.
-    calibration: typical input spikes (samples, steps, *shape); they choose a population's scale
-        wherever none can be proven safe for every input.  The first four samples become the
-        program's golden traces.
+    calibration: typical input (samples, steps, *shape), spikes or analog values; it chooses a
+        population's scale wherever none can be proven safe for every input.  An input with any
+        value but 0 and 1 is analog: it gets a `Grid` that spans these values, if the chip takes
+        such.  The first four samples become the program's golden traces.
     semantics: for neurons of a file that does not say what a step means; also by name, such as
         `norse`.
 
@@ -107,7 +117,7 @@ def compile(  # the verb's name; the builtin is not used here
     ModelError, SemanticsError, DesignRuleError
         What cannot be put on this chip, all of it at once, with what to do.
     InputError
-        Calibration data that does not fit.
+        Calibration data that does not fit, or is analog where the chip takes spikes.
     """
     chip = get_target(target)
     if (
@@ -122,9 +132,13 @@ def compile(  # the verb's name; the builtin is not used here
         network = run_passes(network, PASSES)
         shapes = {port.name: port.shape for port in network.inputs}
         graded = {port.name for port in network.inputs if port.graded}
-        spikes = check_inputs(calibration, shapes, graded)
+        if isinstance(chip, TakesAnalog) and chip.analog:
+            given = check_currents(calibration, shapes)
+        else:
+            given = check_inputs(calibration, shapes, graded)
         record = tuple(population.name for population in network.populations)
-        program = chip.lower(network, reference.simulate(network, spikes, record=record))
+        program = chip.lower(network, reference.simulate(network, given, record=record))
+        spikes = check_inputs(given, shapes, program.graded, program.grids)
     violations = chip.check(program)
     if violations:
         raise DesignRuleError(violations)
@@ -139,7 +153,7 @@ def compile(  # the verb's name; the builtin is not used here
     return program
 
 
-def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
+def _provenance(calibration: Mapping[str, Messages]) -> dict[str, str]:
     digest = hashlib.sha256()
     for name in sorted(calibration):
         digest.update(name.encode())
@@ -185,6 +199,7 @@ def run(
 
     Parameters
     ----------
+    inputs: (samples, steps, *shape), analog where that is what the program was compiled for.
     backend: run it in this backend of the target instead, such as `lava`; with `record`, states of
         all populations come with it.
     timeout: seconds for the backend.
@@ -195,10 +210,10 @@ def run(
         No such backend, or it is not available or failed.
     """
     target = get_target(program.target)
+    messages = check_inputs(inputs, program.input_shapes, program.graded, program.grids)
     if backend is None:
-        return simulate(program, inputs, target.machine, record=record, progress=progress)
+        return simulate(program, messages, target.machine, record=record, progress=progress)
     runtime = get_backend(target, backend)
-    messages = check_inputs(inputs, program.input_shapes, program.graded)
     return runtime.run(program, messages, timeout=timeout, states=bool(record))
 
 
@@ -243,7 +258,7 @@ def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None
 
     Parameters
     ----------
-    inputs: input spikes to run, or the trace of a run of this program.
+    inputs: what to run, or the trace of a run of this program.
     level: performance level of the chip, if it has several; by default the first of its file.
 
     Raises

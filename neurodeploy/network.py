@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from neurodeploy.errors import ModelError
+from neurodeploy.grid import Grid
 from neurodeploy.linear import FloatArray, LinearMap, Shape
 from neurodeploy.semantics import Semantics
 
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputPort:
-    """Where spikes enter, or integers if `graded`: (name, shape without batch and time)."""
+    """Where spikes enter, or integers if `graded`: (name, shape without batch and time).
+
+    `grid`: of a program's graded input, which analog values its integers stand for.
+    """
 
     name: str
     shape: Shape
     graded: bool = False
+    grid: Grid | None = None
 
 
 Readout = Literal["spikes", "membrane"]

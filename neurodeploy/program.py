@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from neurodeploy import archive
 from neurodeploy.errors import InputError
+from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d, Dense, Pair, Shape
 from neurodeploy.network import Connection, InputPort, Readout
 from neurodeploy.trace import Messages, check_names
@@ -187,7 +188,8 @@ class Range:
 class Golden:
     """Inputs and what they must make every population send, (samples, steps, *shape).
 
-    Spikes are uint8; the messages of graded inputs and populations are int32.
+    Spikes are uint8; the messages of graded inputs and populations are int32, those of analog
+    inputs as they are on their grid.
     """
 
     inputs: Mapping[str, Messages]
@@ -225,6 +227,11 @@ class Program:
         """Inputs and populations that send integers."""
         nodes: tuple[InputPort | Neurons, ...] = (*self.inputs, *self.populations)
         return frozenset(node.name for node in nodes if node.graded)
+
+    @property
+    def grids(self) -> dict[str, Grid]:
+        """Grids of the inputs that take analog values."""
+        return {port.name: port.grid for port in self.inputs if port.grid is not None}
 
     @property
     def output(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from neurodeploy.errors import FileError, ModelError, NeurodeployError
+from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d, Shape
 from neurodeploy.network import InputPort, Readout
 from neurodeploy.program import (
@@ -32,7 +33,7 @@ def to_tree(program: Program) -> dict[str, Any]:
     return {
         "kind": "program",
         "target": program.target,
-        "inputs": [vars(port) for port in program.inputs],
+        "inputs": [_plain(port) for port in program.inputs],
         "populations": [{**vars(p), "parameters": dict(p.parameters)} for p in program.populations],
         "synapses": [vars(s) for s in program.synapses],
         "outputs": program.outputs,
@@ -75,7 +76,7 @@ def _build(tree: Mapping[str, Any]) -> Program:
     golden = tree["golden"]
     return Program(
         target=str(tree["target"]),
-        inputs=tuple(InputPort(**_shaped(item)) for item in tree["inputs"]),
+        inputs=tuple(_port(item) for item in tree["inputs"]),
         populations=tuple(Neurons(**_shaped(item)) for item in tree["populations"]),
         synapses=tuple(Synapses(**_shaped(item)) for item in tree["synapses"]),
         outputs=tuple(tree["outputs"]),
@@ -89,6 +90,22 @@ def _build(tree: Mapping[str, Any]) -> Program:
         ),
         provenance=dict(tree["provenance"]),
     )
+
+
+def _plain(port: InputPort) -> dict[str, Any]:
+    """Plain data; a grid only where there is one, as in files from before there were any."""
+    fields = {name: value for name, value in vars(port).items() if name != "grid"}
+    return fields if port.grid is None else {**fields, "grid": vars(port.grid)}
+
+
+def _port(fields: Mapping[str, Any]) -> InputPort:
+    shaped = _shaped(fields)
+    if "grid" in shaped:
+        grid = Grid(**shaped["grid"])
+        whole = type(grid.low) is int and type(grid.high) is int and type(grid.step) is float
+        _require(whole and shaped["graded"] is True, f"its grid is {grid}", str(shaped["name"]))
+        shaped["grid"] = grid
+    return InputPort(**shaped)
 
 
 def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -209,6 +209,19 @@ class Simulates(Protocol):
 
 
 @runtime_checkable
+class TakesAnalog(Protocol):
+    """A target some of whose chips take analog input.
+
+    `lower` then finds it among the `values` of the calibration trace and gives each such input of
+    the program a `Grid`.
+    """
+
+    @property
+    def analog(self) -> bool:
+        """Whether this one does."""
+
+
+@runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""
 

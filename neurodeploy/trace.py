@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
+from neurodeploy.grid import Grid
 from neurodeploy.linear import Shape
 
 Spikes = NDArray[np.uint8]
@@ -38,7 +40,7 @@ class Trace:
     spikes: name -> uint8 (samples, steps, *shape), 0 or 1; the number of spikes where a neuron may
         send several in one step; 1 where a graded message is not 0.
     states: population -> state name -> array (samples, steps, *shape), after each step.
-    values: name -> array (samples, steps, *shape), for inputs that are currents, for outputs
+    values: name -> array (samples, steps, *shape), for inputs that are analog, for outputs
         that are read as membrane potential, and, int32, for what sends graded messages.
     """
 
@@ -115,10 +117,14 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
 
 
 Inputs = NDArray[Any] | Mapping[str, NDArray[Any]]
+_NO_GRIDS: Mapping[str, Grid] = MappingProxyType({})
 
 
 def check_inputs(
-    inputs: Inputs, ports: Mapping[str, Shape], graded: Container[str] = ()
+    inputs: Inputs,
+    ports: Mapping[str, Shape],
+    graded: Container[str] = (),
+    grids: Mapping[str, Grid] = _NO_GRIDS,
 ) -> dict[str, Messages]:
     """Return input spikes per port as uint8 (samples, steps, *shape), and graded input as int32.
 
@@ -129,16 +135,20 @@ def check_inputs(
         (samples, steps, *port shape), of any numeric dtype, every value 0 or 1.
     graded:
         Ports that take any integers of 32 bits.
+    grids:
+        Of graded ports whose values are analog here: they become integers.
 
     Raises
     ------
     InputError
         A missing or unknown port, a wrong shape or dtype, a value that is not a spike or no
-        integer of 32 bits.
+        integer of 32 bits, or that lies outside its grid.
     """
     found = check_currents(inputs, ports)
     for name, array in found.items():
-        if name in graded:
+        if name in grids:
+            found[name] = grids[name].quantise(array, name)
+        elif name in graded:
             with np.errstate(invalid="ignore"):  # what 32 bits cannot hold differs afterwards
                 found[name] = array.astype(np.int32)
             wrong = int(np.count_nonzero(found[name] != array))
@@ -151,13 +161,18 @@ def check_inputs(
             raise InputError(
                 f"{wrong} of {array.size} values are neither 0 nor 1",
                 node=name,
-                hint="Encode analog values as spikes first (rate, latency or delta code).",
+                hint="Encode analog values as spikes first (rate, latency or delta code), or "
+                "compile for a chip that takes graded messages, as Loihi 2 does, with calibration "
+                "data that holds such values.",
             )
     return found
 
 
 def check_currents(inputs: Inputs, ports: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
-    """As `check_inputs`, but a port may hold any finite values, which are returned as float64."""
+    """As `check_inputs`, but ports may hold any finite values.
+
+    These are returned as float64, and as uint8 where all are 0 or 1.
+    """
     if not isinstance(inputs, Mapping):
         if len(ports) != 1:
             raise InputError(

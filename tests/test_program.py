@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from neurodeploy import archive, program_file
 from neurodeploy.errors import FileError, InputError
 from neurodeploy.frontends.nir import load
+from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d
 from neurodeploy.network import Connection, InputPort
 from neurodeploy.program import Golden, Program, Synapses, compact
@@ -79,7 +80,7 @@ def test_messages_delays_and_ports_come_back(whole: Program, tmp_path: Path) -> 
     rest = tuple(s for s in whole.synapses if s is not dense)
     rich = replace(
         whole,
-        inputs=(replace(port, graded=True),),
+        inputs=(replace(port, graded=True, grid=Grid(0.1, -3, 4)),),
         populations=(replace(first, depth=0, model="sigma", graded=True), *others),
         synapses=(*rest, replace(dense, delay=delay, graded=True, port="bias")),
         golden=Golden(
@@ -88,6 +89,7 @@ def test_messages_delays_and_ports_come_back(whole: Program, tmp_path: Path) -> 
         ),
     )
     assert rich.graded == {"input", first.name}
+    assert rich.grids == {"input": Grid(0.1, -3, 4)}
     rich.save(tmp_path / "a.ndp")
     again = Program.load(tmp_path / "a.ndp")
     assert same(replace(rich, graph={}), replace(again, graph={}))
@@ -262,6 +264,13 @@ NOT_PROGRAMS = {
     "half graded synapses": put("synapses", 0, graded=0.5),
     "a half graded population": put("populations", 0, graded=None),
     "a half graded input": put("inputs", 0, graded=1),
+    "a grid of spikes": put("inputs", 0, grid={"step": 1.0, "low": 0, "high": 1}),
+    "a grid without an end": put("inputs", 0, graded=True, grid={"step": 1.0, "low": 0}),
+    "a grid that is a number": put("inputs", 0, graded=True, grid=7),
+    "a grid of half steps": put(
+        "inputs", 0, graded=True, grid={"step": 1.0, "low": -0.5, "high": 1}
+    ),
+    "a grid without a step": put("inputs", 0, graded=True, grid={"step": 0.0, "low": 0, "high": 1}),
     "an unknown readout": put("populations", 0, readout="current"),
     "a model that is a number": put("populations", 0, model=1),
     "golden messages of floats": lambda tree: tree["golden"]["inputs"].update(
@@ -316,6 +325,7 @@ def test_any_change_changes_the_hash(whole: Program) -> None:
             whole,
             replace(whole, target="other"),
             replace(whole, inputs=(InputPort("x", (1, 6, 6)),)),
+            replace(whole, inputs=(replace(whole.inputs[0], grid=Grid(1.0, 0, 1)),)),
             replace(whole, populations=(replace(first, depth=2), second, third)),
             replace(whole, synapses=whole.synapses[1:]),
             replace(whole, outputs=("lif2",)),
@@ -326,7 +336,7 @@ def test_any_change_changes_the_hash(whole: Program) -> None:
             replace(whole, provenance={}),
         )
     }
-    assert len(hashes) == 11
+    assert len(hashes) == 12
 
 
 @pytest.mark.parametrize(

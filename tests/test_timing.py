@@ -52,6 +52,18 @@ def test_what_a_late_connection_reaches_is_as_deep() -> None:
     assert [waiting(c, depth) for c in net.connections] == [0, 0, 0, 0, 1]
 
 
+def test_connections_of_no_step_and_of_two() -> None:
+    """An input that is a's bias, and one whose sums reach b a step later; c's bias waits."""
+    net = wired(("x", "a", 0), ("a", "b", 0), ("x", "b", 0), ("a", "c", 0), ("x", "c", 0))
+    names = [c.name for c in net.connections]
+    assert names[2:] == ["x->b", "a->c", "x->c"]
+    steps = {"x->a": 0, "x->b": 2, "x->c": 0}
+    depth = depths(net, steps)
+    assert depth == {"x": 0, "a": 0, "b": 2, "c": 1, "d": 1}
+    found = {c.name: waiting(c, depth, steps.get(c.name, 1)) for c in net.connections}
+    assert found == {"x->a": 0, "a->b": 1, "x->b": 0, "a->c": 0, "x->c": 1}
+
+
 @pytest.mark.parametrize(
     ("edges", "named"),
     [

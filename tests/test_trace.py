@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.errors import InputError
+from neurodeploy.grid import Grid
 from neurodeploy.trace import Trace, check_currents, check_inputs, concatenate
 from tests.builders import spikes_for
 
@@ -146,3 +147,19 @@ def test_currents_may_be_any_numbers() -> None:
     assert found.dtype == np.float64
     assert np.array_equal(found, values)
     assert check_currents(np.ones((1, 4, 2, 3)), PORTS)["input"].dtype == np.uint8
+
+
+def test_analog_values_become_messages_on_their_grid() -> None:
+    """Also where all happen to be 0 or 1; a port beside it takes spikes as ever."""
+    ports, grids = {"x": (2,), "s": (2,)}, {"x": Grid(0.25, -4, 8)}
+    spikes = spikes_for(0, 1, 3, (2,))
+    given = {"x": np.array([[[-1.0, 2.0], [0.3, 0.0], [1, 1]]]), "s": spikes}
+    found = check_inputs(given, ports, {"x"}, grids)
+    assert found["x"].dtype == np.int32
+    assert found["x"].tolist() == [[[-4, 8], [1, 0], [4, 4]]]
+    assert np.array_equal(found["s"], spikes)
+    ones = check_inputs({"x": np.ones((1, 3, 2), np.uint8), "s": spikes}, ports, {"x"}, grids)
+    assert np.all(ones["x"] == 4)
+    for wrong, words in ((np.nan, "not finite"), (2.2, "lie outside -1..2")):
+        with pytest.raises(InputError, match=words):
+            check_inputs({"x": np.full((1, 3, 2), wrong), "s": spikes}, ports, {"x"}, grids)

@@ -22,13 +22,14 @@ MESSAGE_BYTES = 4
 class Counts:
     """Counts per sample: int64 (samples,), or int64 (samples, cores) where named `core_...`.
 
-    One inference runs at a time (no pipelining of samples): the chip makes steps + depth - 1 steps
-    until the last population has answered the last input step, and updates every neuron in each.
+    One inference runs at a time (no pipelining of samples): from the step in which the input
+    reaches neurons, at the least depth, the chip makes steps + depth - least depth steps until the
+    last population has answered the last input step, and updates every neuron in each.
 
     Attributes
     ----------
     steps: steps of the model.
-    chip_steps: steps of the chip, steps + depth - 1.
+    chip_steps: steps of the chip.
     synaptic_events: by name of the synapses; spikes times synapses of nonzero weight reached,
         counted at the destination core.  A spike counts in full, also in the last step.  Zero
         weights are taken as pruned.
@@ -36,7 +37,7 @@ class Counts:
     spikes: by population; spikes generated.
     packets: by source (population or input); one per spike and destination core.
     hops: by source; tiles crossed by these packets.
-    inputs: by input; messages from the host, one per input spike.
+    inputs: by input; messages from the host, one per input spike or analog value that is not 0.
     outputs: by output population; messages to the host, one per output spike, or one per neuron
         and step where potentials are read.
     host_bytes: `MESSAGE_BYTES` for each message in either direction.
@@ -77,7 +78,7 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
     """
     spikes = _spikes_per_neuron(program, trace)
     samples = trace.samples
-    chip_steps = trace.steps + program.depth - 1
+    chip_steps = trace.steps + program.depth - min(p.depth for p in program.populations)
     sources = _unique(synapses.source for synapses in program.synapses)
     packets, hops = {}, {}
     for source in sources:

@@ -19,7 +19,7 @@ from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.simulator.engine import in_model_units, prepare, run
 from neurodeploy.target import Backend, Target, get_backend
-from neurodeploy.trace import Spikes, Trace, check_inputs, check_labels
+from neurodeploy.trace import Messages, Spikes, Trace, check_currents, check_inputs, check_labels
 
 if TYPE_CHECKING:
     from neurodeploy.simulator.plan import Plan
@@ -69,7 +69,7 @@ class Stage:
 
     Attributes
     ----------
-    name: `import`, `lowering`, `golden` or `vendor`.
+    name: `import`, `input`, `lowering`, `golden` or `vendor`.
     title: what was compared with what.
     status: `not run` is never a pass.
     text: one sentence on the result, or why it did not run.
@@ -162,7 +162,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Gates:
-    """What the lossy stage (`lowering`) must reach.
+    """What the lossy stages (`input`, `lowering`) must reach.
 
     `accuracy_drop` applies where there are labels, `agreement` of decisions where there are none.
     """
@@ -189,7 +189,8 @@ def verify(
     Parameters
     ----------
     network: the reference of `program`.
-    inputs: spikes (samples, steps, *shape).
+    inputs: (samples, steps, *shape), analog where that is what the program was compiled for; then
+        the stage `input` says what rounding them to the program's grid does by itself.
     labels: integer class per sample.
     source: spikes of the source framework itself per population, to verify the import.
     vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
@@ -207,25 +208,24 @@ def verify(
     if vendor_samples is not None and vendor_samples < 1:
         raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
     vendor = get_backend(target, backend)
-    spikes = check_inputs(inputs, program.input_shapes, program.graded)
-    samples = len(next(iter(spikes.values())))
-    truth = check_labels(labels, samples)
-    expected = reference.simulate(network, spikes)
+    given = check_currents(inputs, program.input_shapes)
+    sent = check_inputs(given, program.input_shapes, program.graded, program.grids)
+    truth = check_labels(labels, len(next(iter(given.values()))))
+    expected = reference.simulate(network, given)
     prepared = prepare(program, target.machine)
-    actual = run(prepared, spikes)
+    actual = run(prepared, sent)
+    judge = _Judge(expected, program.output, truth, gates or Gates())
     names = [population.name for population in network.populations]
-    agreed = agreement(expected.decisions(program.output), actual.decisions(program.output))
-    accuracies = [
-        None if truth is None else agreement(trace.decisions(program.output), truth)
-        for trace in (expected, actual)
-    ]
-    lowering = _lowering(expected, actual, names, agreed, accuracies, gates or Gates())
-    first = _divergence(program, network, prepared, spikes, earliest(lowering.layers))
+    lowering = judge.stage(
+        "lowering", "reference (float64) against program (integers)", actual, names
+    )
+    first = _divergence(program, network, prepared, given, sent, earliest(lowering.layers))
     stages = [
-        *([] if source is None else [_import(network, spikes, Trace(source))]),
+        *([] if source is None else [_import(network, given, Trace(source))]),
+        *_input(program, network, sent, judge, names),
         replace(lowering, first=first),
         _golden(program, prepared),
-        _vendor(program, vendor, spikes, actual, vendor_samples, timeout),
+        _vendor(program, vendor, sent, actual, vendor_samples, timeout),
     ]
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
@@ -233,15 +233,15 @@ def verify(
         program_hash=program.hash,
         target=program.target,
         stages=tuple(stages),
-        agreement=agreed,
-        reference_accuracy=accuracies[0],
-        accuracy=accuracies[1],
+        agreement=judge.agreed(actual),
+        reference_accuracy=judge.accuracy(expected),
+        accuracy=judge.accuracy(actual),
         reference=expected,
         trace=actual,
     )
 
 
-def _import(network: Network, inputs: Mapping[str, Spikes], source: Trace) -> Stage:
+def _import(network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace) -> Stage:
     comparison = compare_import(network, inputs, source)
     return Stage(
         "import",
@@ -253,53 +253,78 @@ def _import(network: Network, inputs: Mapping[str, Spikes], source: Trace) -> St
     )
 
 
-def _lowering(
-    expected: Trace,
-    actual: Trace,
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Compares runs with that of the reference, by cells and by decisions at one output."""
+
+    expected: Trace
+    output: str
+    labels: NDArray[np.int64] | None
+    gates: Gates
+
+    def agreed(self, trace: Trace) -> Proportion:
+        """Samples on which a run decides as the reference does."""
+        return agreement(self.expected.decisions(self.output), trace.decisions(self.output))
+
+    def accuracy(self, trace: Trace) -> Proportion | None:
+        """Samples on which a run decides right; None without labels."""
+        return None if self.labels is None else agreement(trace.decisions(self.output), self.labels)
+
+    def stage(self, name: str, title: str, actual: Trace, names: list[str]) -> Stage:
+        """A lossy stage: how far a run is from the reference, against the gates."""
+        layers = compare(self.expected, actual, names)
+        total, cells = totals(layers)
+        text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
+        before, after = self.accuracy(self.expected), self.accuracy(actual)
+        if before is None or after is None:
+            agreed = self.agreed(actual).value
+            good = agreed >= self.gates.agreement
+            text += f"; decisions agree on {agreed:.1%} (gate: {self.gates.agreement:.1%})"
+        else:
+            drop = before.value - after.value
+            good = drop <= self.gates.accuracy_drop
+            text += (
+                f"; accuracy {before.value:.2%} → {after.value:.2%} "
+                f"(gate: a drop of {self.gates.accuracy_drop:.1%})"
+            )
+        status: Status = "passed" if good else "failed"
+        return Stage(name, title, status, text, layers, self.expected.samples)
+
+
+def _input(
+    program: Program,
+    network: Network,
+    sent: Mapping[str, Messages],
+    judge: _Judge,
     names: list[str],
-    agreed: Proportion,
-    accuracies: list[Proportion | None],
-    gates: Gates,
-) -> Stage:
-    layers = compare(expected, actual, names)
-    total, cells = totals(layers)
-    text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
-    before, after = accuracies
-    if before is None or after is None:
-        good = agreed.value >= gates.agreement
-        text += f"; decisions agree on {agreed.value:.1%} (gate: {gates.agreement:.1%})"
-    else:
-        drop = before.value - after.value
-        good = drop <= gates.accuracy_drop
-        text += (
-            f"; accuracy {before.value:.2%} → {after.value:.2%} "
-            f"(gate: a drop of {gates.accuracy_drop:.1%})"
-        )
-    return Stage(
-        "lowering",
-        "reference (float64) against program (integers)",
-        "passed" if good else "failed",
-        text,
-        layers,
-        expected.samples,
-    )
+) -> list[Stage]:
+    """The reference on what analog inputs are on their grids, if there are any."""
+    if not program.grids:
+        return []
+    rounded = {name: grid.values(sent[name]) for name, grid in program.grids.items()}
+    trace = reference.simulate(network, {**sent, **rounded})
+    title = "reference on analog input against reference on the input's grid"
+    return [judge.stage("input", title, trace, names)]
 
 
 def _divergence(
     program: Program,
     network: Network,
     prepared: Plan,
-    inputs: Mapping[str, Spikes],
+    given: Mapping[str, NDArray[Any]],
+    sent: Mapping[str, Messages],
     cell: Cell | None,
 ) -> Divergence | None:
     """Both potentials at a differing cell."""
     if cell is None:
         return None
-    one = {name: array[cell.sample : cell.sample + 1] for name, array in inputs.items()}
+    sample = slice(cell.sample, cell.sample + 1)
     at = (0, cell.step, *cell.neuron)
     name = cell.population
-    expected = reference.simulate(network, one, record=(name,))
-    actual = run(prepared, one, record=(name,))
+    expected = reference.simulate(
+        network, {port: array[sample] for port, array in given.items()}, record=(name,)
+    )
+    actual = run(prepared, {port: array[sample] for port, array in sent.items()}, record=(name,))
     states = in_model_units(actual.states[name], program.population(name))
     population = next(p for p in network.populations if p.name == name)
     return Divergence(
@@ -330,7 +355,7 @@ def _golden(program: Program, prepared: Plan) -> Stage:
 def _vendor(
     program: Program,
     vendor: Backend,
-    inputs: Mapping[str, Spikes],
+    inputs: Mapping[str, Messages],
     actual: Trace,
     samples: int | None,
     timeout: float,

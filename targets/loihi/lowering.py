@@ -31,9 +31,9 @@ from dataclasses import replace
 import numpy as np
 
 from neurodeploy.errors import ModelError
-from neurodeploy.linear import Dense, FloatArray
+from neurodeploy.linear import FloatArray
 from neurodeploy.lowering import Placed, lower_each
-from neurodeploy.network import Network, Population
+from neurodeploy.network import InputPort, Network, Population
 from neurodeploy.program import (
     IntArray,
     Lowering,
@@ -44,6 +44,7 @@ from neurodeploy.program import (
 )
 from neurodeploy.relays import relayed
 from neurodeploy.targets.loihi import relays
+from neurodeploy.targets.loihi.analog import Bias, Feeds
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
 from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, certify
 from neurodeploy.targets.loihi.resolve import overflow_note, refused, resolve
@@ -54,8 +55,9 @@ from neurodeploy.targets.loihi.scale import (
     quantise,
     quantised_sum,
 )
+from neurodeploy.targets.loihi.sums import summed
 from neurodeploy.targets.loihi.unit import Arrival, Unit, misfits, unit_of
-from neurodeploy.timing import closed_too_soon, depths
+from neurodeploy.timing import closed_too_soon, depths, waiting
 from neurodeploy.trace import Trace
 
 
@@ -65,7 +67,8 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     Parameters
     ----------
     network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
-    calibration: reference trace with states `v` and `x` of every population.
+    calibration: reference trace with states `v` and `x` of every population; inputs among its
+        values are analog (see `analog`).
 
     Raises
     ------
@@ -74,28 +77,54 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     ModelError
         Parameters that have no place on the grid.
     """
-    depth = depths(network)
+    feeds = Feeds.of(network, calibration)
+    depth = depths(network, feeds.steps)
     program = lower_each(
         network,
         target,
         refused=lambda population: (*refused(population), *misfits(network, population)),
         place=lambda population: _place(
-            unit_of(network, population, depth), calibration.states[population.name], depth
+            unit_of(network, population, depth, feeds), calibration.states[population.name], depth
         ),
         problems=closed_too_soon(network, "Loihi 2"),
     )
+    program = summed(_fed(program, network, feeds))
     return relayed(program, relays.steps, relays.relay, relays.WHY)
+
+
+def _fed(program: Program, network: Network, feeds: Feeds) -> Program:
+    """`program` with the grids of its analog inputs."""
+    grids = {name: (grid, "graded messages") for name, grid in feeds.grids.items()}
+    for bias in feeds.biases.values():
+        population = next(p for p in network.populations if p.name == bias.connection.target)
+        neurons = program.population(population.name)
+        threshold = population.threshold.flat[0] if population.spiking else 1.0
+        exponent = int(neurons.register("bias_exp").item())
+        grid = bias.grid(float(neurons.unit.flat[0] * threshold), exponent)
+        grids[bias.connection.source] = grid, "the neurons' bias of each step"
+
+    def fed(port: InputPort) -> InputPort:
+        if port.name not in grids:
+            return port
+        return replace(port, graded=True, grid=grids[port.name][0])
+
+    notes = (feeds.inputs[name].note(name, *grids[name]) for name in feeds.inputs)
+    return replace(
+        program,
+        inputs=tuple(map(fed, program.inputs)),
+        lowerings=(*notes, *program.lowerings),
+    )
 
 
 def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int]) -> Placed:
     """Choose the scale and round everything onto the grid."""
     population = unit.population
     scale = choose_scale(unit, states)
-    synapses = (
-        *(_synapses(arrival, population, scale) for arrival in unit.arrivals),
-        *_resets(unit, scale),
-    )
-    mantissa, bias_exponent = _mantissa(unit.offset * scale * STATE_UNIT, population.name)
+    arriving = [_synapses(arrival, population, scale) for arrival in unit.arrivals]
+    resets = _resets(unit, scale)
+    mantissa, bias_exponent = _mantissa(unit, scale)
+    direct = [_bias_input(bias, population, depth) for bias in unit.biases]
+    synapses = (*arriving, *resets, *direct)
     effective = np.asarray(bias_current(mantissa, bias_exponent))
     past = np.rint(unit.leak * scale * STATE_UNIT).astype(np.int64)
     parameters = {
@@ -115,24 +144,49 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
         unit=compact(scale * STATE_UNIT / unit.threshold),
         readout=population.readout,
     )
-    ranges = certify(neurons, synapses, states, unit.mode, spiking=population.spiking)
+    sent = {a.connection.source: a.messages for a in unit.arrivals if a.messages is not None}
+    for bias in unit.biases:
+        grid = bias.grid(scale * STATE_UNIT, bias_exponent)
+        sent[bias.connection.source] = grid.low, grid.high
+    ranges = certify(
+        neurons, synapses, states, unit.mode, spiking=population.spiking, messages=sent
+    )
     notes = (
         *resolve(population),
         *_readout_note(population),
-        _rounding_note(unit, synapses, scale, effective / (scale * STATE_UNIT) - unit.offset),
+        _rounding_note(
+            unit, arriving, resets, scale, effective / (scale * STATE_UNIT) - unit.offset
+        ),
         overflow_note(population.name, ranges),
     )
     return Placed(neurons, synapses, notes, tuple(ranges))
 
 
 def _synapses(arrival: Arrival, population: Population, scale: float) -> Synapses:
-    connection, op = arrival.connection, arrival.op
-    weight, exponent = quantise(arrival.weight * scale)
-    placed = Synapses.of(connection, op, weight, exponent, population.shape)
-    own = connection.source == connection.target and not arrival.delay.any()
-    if own and isinstance(op, Dense) and not np.any(weight[~np.eye(len(weight), dtype=bool)]):
-        return replace(placed, kind="one-to-one", weight=np.diag(weight).copy())
-    return replace(placed, delay=arrival.delay)
+    weight, exponent = quantise(arrival.weight * scale, arrival.least)
+    placed = Synapses.of(arrival.connection, arrival.op, weight, exponent, population.shape)
+    placed = replace(placed, delay=arrival.delay, graded=arrival.messages is not None)
+    return placed if arrival.single is None else replace(placed, kind="one-to-one", groups=1)
+
+
+def _bias_input(bias: Bias, population: Population, depth: Mapping[str, int]) -> Synapses:
+    """The connection from an input that is the neurons' bias: one of Lava's direct ones, or, where
+    the neurons run behind the input, synapses of weight 1 that make it wait."""
+    connection, shape = bias.connection, population.shape
+    (op,) = connection.ops
+    return Synapses(
+        name=connection.name,
+        source=connection.source,
+        target=connection.target,
+        kind="one-to-one",
+        weight=np.ones(population.size, np.int64),
+        exponent=0,
+        in_shape=op.in_shape,
+        out_shape=shape,
+        delay=np.array([max(0, waiting(connection, depth))]),
+        graded=True,
+        port="bias",
+    )
 
 
 def _resets(unit: Unit, scale: float) -> list[Synapses]:
@@ -159,16 +213,20 @@ def _resets(unit: Unit, scale: float) -> list[Synapses]:
     ]
 
 
-def _mantissa(bias: FloatArray, node: str) -> tuple[IntArray, int]:
-    """(mantissa, exponent) with one exponent for the population, the smallest that fits."""
-    largest = float(np.abs(bias).max(initial=0.0))
+def _mantissa(unit: Unit, scale: float) -> tuple[IntArray, int]:
+    """(mantissa, exponent) with one exponent for the population, the smallest that fits.
+
+    What analog inputs add to the mantissa fits as well.
+    """
+    bias = unit.offset * scale * STATE_UNIT
+    largest = unit.offset_reach * scale * STATE_UNIT
     for exponent in range(BIAS_EXPONENT_LIMIT + 1):
         if round(largest / 2**exponent) <= BIAS_MANTISSA_LIMIT:
             return np.rint(bias / 2**exponent).astype(np.int64), exponent
     raise ModelError(
         f"a bias of {largest:g} state units does not fit 13 bits with exponent "
         f"{BIAS_EXPONENT_LIMIT}",
-        node=node,
+        node=unit.population.name,
         hint="Reduce the bias, or beta where the neuron resets by subtraction.",
     )
 
@@ -180,15 +238,22 @@ def _readout_note(population: Population) -> Iterator[Lowering]:
 
 
 def _rounding_note(
-    unit: Unit, synapses: tuple[Synapses, ...], scale: float, bias_error: FloatArray
+    unit: Unit,
+    arriving: list[Synapses],
+    resets: list[Synapses],
+    scale: float,
+    bias_error: FloatArray,
 ) -> Lowering:
-    """The largest rounding errors, as numbers."""
+    """The largest rounding errors, as numbers; of an analog input's weights, at its largest."""
     population = unit.population
-    arriving, resets = synapses[: len(unit.arrivals)], synapses[len(unit.arrivals) :]
     weight = max(
-        (_off(a.weight * scale, [s]) for a, s in zip(unit.arrivals, arriving, strict=True)),
+        (
+            _off(a.weight * scale, [s]) * a.reach
+            for a, s in zip(unit.arrivals, arriving, strict=True)
+        ),
         default=0.0,
     )
+    floors = sum(s.exponent < 0 for s in arriving)
     reset = 0.0 if unit.amount is None else _off(-unit.amount.reshape(-1) * scale, resets)
     decay = max(
         float(np.abs(population.decay - (1 - unit.iota / DECAY_ONE)).max()),
@@ -200,10 +265,11 @@ def _rounding_note(
         said, of = f"scale {scale:g}", "units of the model"
     said += f"; weights off by at most {weight / scale:.2g} {of}, the bias by {bias:.2g}"
     said += f", the reset by {reset / scale:.2g}" if reset else ""
+    said += f", sums in each step by {floors / scale:.2g}" if floors else ""
     return Lowering(
         population.name,
         "quantisation",
-        "exact" if weight == reset == decay == bias == 0 else "approximate",
+        "exact" if weight == reset == decay == bias == floors == 0 else "approximate",
         f"{said}, decays by {decay:.2g}",
     )
 
@@ -212,6 +278,5 @@ def _off(values: FloatArray, synapses: Iterable[Synapses]) -> float:
     """How far the weights of `synapses`, summed, are from `values`, at most."""
     total = np.zeros(values.shape)
     for s in synapses:
-        kept = np.diag(s.weight) if s.weight.ndim < values.ndim else s.weight
-        total += kept * 2.0**s.exponent
+        total += s.weight * 2.0**s.exponent
     return float(np.abs(values - total).max(initial=0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -62,11 +63,13 @@ def worst_case(
     offset: FloatArray,
     start: FloatArray,
     fan_in: tuple[FloatArray, FloatArray],
+    swing: tuple[float, float] = (0.0, 0.0),
 ) -> Bounds:
     """Bounds for every possible input, of neurons whose threshold is 1.
 
     With decays a = 1 - memory/4096 of u and b = 1 - iota/4096 of the membrane, bias register c, u
-    from s and one step's input in [l, h]:
+    from s and one step's input in [l, h]; where the bias changes from step to step by a `swing`, c
+    is its least value in a lower bound and its greatest in an upper one:
 
     voltage:  u in [l, h] without memory, else within the bounds of `current` without reset;  with
       these [m, M]:  v <= max(0, b + M + c),  v >= min(0, (m + c)/(1 - b)).
@@ -98,8 +101,10 @@ def worst_case(
     if mode == "current":
         v_low, v_high = u_low + c, u_high + c
     else:
-        highest = b + u_high + c if mode == "voltage" else settled(u_high + c, leak)
-        v_low, v_high = np.minimum(0, settled(u_low + c, leak)), np.maximum(0, highest)
+        most = u_high + c + swing[1]
+        highest = b + most if mode == "voltage" else settled(most, leak)
+        v_low = np.minimum(0, settled(u_low + c + swing[0], leak))
+        v_high = np.maximum(0, highest)
     return Bounds(float(u_low.min()), float(u_high.max()), float(v_low.min()), float(v_high.max()))
 
 
@@ -119,6 +124,7 @@ def certify(
     mode: Mode,
     *,
     spiking: bool = True,
+    messages: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> list[Range]:
     """Ranges of u and v of one population from its integer parameters.
 
@@ -131,18 +137,25 @@ def certify(
     states: reference potentials `v` and input currents `x` on the calibration data.
     mode: which register is the membrane.
     spiking: False where the threshold register is as high as it can be, and no state may pass it.
+    messages: by source, the least and the greatest that it sends; else spikes.
     """
     parameters = neurons.parameters
     vth = float(parameters["vth"].max())
     unit = vth * STATE_UNIT
     own = np.zeros(math.prod(neurons.shape))
     weights: list[FloatArray] = []
+    swing = np.zeros(2)
     for s in synapses:
         weight = s.weight * np.float64(2.0**s.exponent / vth)
-        if s.recurrent and s.kind == "one-to-one":
+        sent = messages.get(s.source, (0, 1))
+        if s.port == "bias":
+            swing += bias_current(np.array(sent), int(parameters["bias_exp"].max())) / unit
+        elif s.recurrent and s.kind == "one-to-one":
             own += weight
         else:
-            weights.append(weight)
+            weights += [weight * message for message in sent if message]
+            if s.exponent < 0:  # the sum is rounded down
+                weights.append(np.full((own.size, 1), -1 / vth))
     resets = bool(np.any(own < 0)) and mode == "current"
     weights.append(np.maximum(own, 0) if resets else own)
     bias = bias_current(parameters["bias_mant"], parameters["bias_exp"])
@@ -159,6 +172,7 @@ def certify(
         bias / unit,
         parameters["u0"] / unit,
         fan_in_bounds(weights, math.prod(neurons.shape)),
+        (float(swing[0]), float(swing[1])),
     ).widened(unit, u_slack, v_slack)
     limit = STATE_LIMIT - 1 if spiking else VTH_LIMIT << STATE_SHIFT
     proven = bounds.reach <= limit

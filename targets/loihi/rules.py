@@ -36,6 +36,7 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
     for synapses in program.synapses:
         found += _weights(synapses, chip)
     found += _delays(program, chip)
+    found += _bias_inputs(program, chip)
     for item in program.ranges:
         reach, limit = max(-item.low, item.high), item.limit_high
         if reach > limit:
@@ -82,6 +83,20 @@ def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
             yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
         if values.min() < lowest:
             yield _violation(chip, rule, node, float(-values.min()), -lowest, name, fix)
+
+
+def _bias_inputs(program: Program, chip: Chip) -> Iterator[Violation]:
+    """What an analog input adds to the bias mantissa stays within its bits."""
+    highest = 2 ** (chip.limit("bias_mantissa_bits") - 1) - 1
+    for synapses in program.synapses:
+        grid = program.grids.get(synapses.source)
+        if grid is not None and synapses.port == "bias":
+            own = program.population(synapses.target).register("bias_mant")
+            measured = max(int(own.max()) + grid.high, -int(own.min()) - grid.low)
+            if measured > highest:
+                fix, name = "Reduce the bias or the input.", "bias_mantissa_bits"
+                node = f"{synapses.target}.bias_mant"
+                yield _violation(chip, "bias-mantissa-bits", node, measured, highest, name, fix)
 
 
 def _delays(program: Program, chip: Chip) -> Iterator[Violation]:

@@ -11,7 +11,8 @@ V is chosen in this order:
 
 In both V is as large as the registers allow, which gives states the most bits below the weights'
 unit: for every input, from sums of weights; where that would cost more than one bit of weight, with
-a factor two over the calibration data.
+a factor two over the calibration data.  Weights of analog inputs are those of one step of their
+grid, and may have negative exponents, see `analog`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from neurodeploy.errors import ModelError
+from neurodeploy.grid import TOLERANCE, grid_step
 from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.program import IntArray
-from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT
+from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT, STATE_SHIFT
 from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, worst_case
 from neurodeploy.targets.loihi.unit import Unit
 
@@ -35,8 +37,6 @@ BIAS_EXPONENT_LIMIT = 7
 CALIBRATION_MARGIN = 2.0
 HEADROOM = 0.98
 MAX_LEVELS = WEIGHT_LIMIT // 2
-TOLERANCE = 2.0**-20
-"""Relative; the products and quotients of float32 numbers are closer to what they mean."""
 
 
 def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
@@ -54,7 +54,8 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     registers = _registers(unit)
     proven = min(registers, _state_limit(_proven_reach(unit)))
     scale = _on_the_weights_grid(unit, proven) or _fitting(unit, proven)
-    if scale is None or unit.largest * scale < WEIGHT_LIMIT / 2:
+    largest, least = unit.finest
+    if scale is None or largest * scale < WEIGHT_LIMIT * 2.0 ** (least - 1):
         limit = max(proven, min(registers, _state_limit(_observed_reach(unit, states))))
         scale = _on_the_weights_grid(unit, limit) or _fitting(unit, limit)
     if scale is None:
@@ -67,13 +68,13 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     return scale
 
 
-def quantise(values: FloatArray) -> tuple[IntArray, int]:
-    """(w, e) with values ~ w 2^e: w even and at most 254 in magnitude, e >= 0 the least.
+def quantise(values: FloatArray, least: int = 0) -> tuple[IntArray, int]:
+    """(w, e) with values ~ w 2^e: w even and at most 254 in magnitude, e >= `least` the lowest.
 
     Rounds to the nearest multiple of 2^(e+1), halves to even multiples.
     """
     largest = float(np.abs(values).max(initial=0.0))
-    exponent = 0
+    exponent = least
     while 2 * np.rint(largest / 2.0 ** (exponent + 1)) > WEIGHT_LIMIT:
         exponent += 1
     return 2 * np.rint(values / 2.0 ** (exponent + 1)).astype(np.int64), exponent
@@ -94,36 +95,26 @@ def quantised_sum(values: FloatArray) -> list[tuple[IntArray, int]]:
     return found
 
 
-def grid_step(weight: FloatArray) -> float | None:
-    """The largest s > 0 of which every weight is a whole multiple, up to 127, if there is one.
-
-    Whole up to a relative error of 2^-20.
-    """
-    sizes = np.abs(weight[weight != 0])
-    levels = np.unique(sizes[:: max(1, sizes.size // 4096)])
-    if not levels.size or levels.size > 4 * MAX_LEVELS:
-        return None
-    levels = levels if sizes.size <= 4096 else np.unique(sizes)
-    for divisor in range(1, MAX_LEVELS + 1):
-        ratio = levels * (divisor / levels[0])
-        if np.all(np.abs(ratio - np.rint(ratio)) <= TOLERANCE * ratio):
-            most = float(np.rint(ratio[-1]))
-            return float(levels[-1]) / most if most <= MAX_LEVELS else None
-    return None
-
-
 def _on_the_weights_grid(unit: Unit, limit: float) -> float | None:
     """The largest V <= limit that keeps whole multiples of a step as they are, if there is one.
 
     From 254 on, rounding V moves no multiple up to 127 to another; a self-synapse needs an even V.
     """
-    steps = [grid_step(arrival.weight) for arrival in unit.arrivals if arrival.weight.any()]
+    arrivals = [arrival for arrival in unit.arrivals if arrival.weight.any()]
+    steps = [grid_step(arrival.weight, MAX_LEVELS) for arrival in arrivals]
     found = [step for step in steps if step is not None]
-    if not found or len(found) < len(steps) or limit < 2:
+    if len(found) < len(steps):
         return None
+    found += [bias.gain * bias.analog.step for bias in unit.biases if bias.analog.step is not None]
+    if not found or limit < 2:
+        return None
+    least = [arrival.least for arrival in arrivals]
+    least += [-STATE_SHIFT] * (len(found) - len(least))
     scale = 2.0 ** math.floor(math.log2(limit * found[0])) / found[0]
     powers = np.log2(scale * np.array(found))
-    if powers.min() < 0.5 or np.any(np.abs(powers - np.rint(powers)) > TOLERANCE):
+    if np.any(powers < np.array(least) + 0.5) or np.any(
+        np.abs(powers - np.rint(powers)) > TOLERANCE
+    ):
         return None
     if not unit.population.spiking:
         return scale
@@ -135,12 +126,13 @@ def _on_the_weights_grid(unit: Unit, limit: float) -> float | None:
 
 def _fitting(unit: Unit, limit: float) -> float | None:
     """The V <= limit at which the largest weight uses its eight bits best; None if nothing fits."""
-    if unit.largest == 0.0:
-        scale = min(limit, float(WEIGHT_LIMIT))
+    largest, least = unit.finest
+    if largest == 0.0:
+        scale = limit if unit.biases else min(limit, float(WEIGHT_LIMIT))
     else:
-        room = limit * unit.largest / WEIGHT_LIMIT
-        exponent = min(WEIGHT_EXPONENT_LIMIT, math.floor(math.log2(room)) if room >= 1 else 0)
-        scale = min(limit, WEIGHT_LIMIT * 2.0**exponent / unit.largest)
+        room = max(limit * largest / WEIGHT_LIMIT, 2.0**least)
+        exponent = min(WEIGHT_EXPONENT_LIMIT, math.floor(math.log2(room)))
+        scale = min(limit, WEIGHT_LIMIT * 2.0**exponent / largest)
     if scale < 2 or not unit.population.spiking:
         return scale if scale >= 2 else None
     most = 0.0 if unit.amount is None else float(unit.amount.max())
@@ -161,8 +153,8 @@ def self_weight(limit: float) -> tuple[int, int]:
 def _registers(unit: Unit) -> float:
     """Largest V for which threshold, weights, reset and bias fit their registers."""
     largest_weight = WEIGHT_LIMIT << WEIGHT_EXPONENT_LIMIT
-    offset = float(np.abs(unit.offset).max(initial=0.0))
-    limits = [_over((BIAS_MANTISSA_LIMIT << BIAS_EXPONENT_LIMIT) / STATE_UNIT, offset)]
+    offset = (BIAS_MANTISSA_LIMIT << BIAS_EXPONENT_LIMIT) / STATE_UNIT
+    limits = [_over(offset, unit.offset_reach)]
     limits.append(_over(largest_weight, unit.largest))
     if unit.population.spiking:
         limits.append(VTH_LIMIT)
@@ -173,9 +165,11 @@ def _registers(unit: Unit) -> float:
 
 def _proven_reach(unit: Unit) -> float:
     """Largest current or potential that any input can cause, in thresholds."""
-    fan_in = fan_in_bounds((a.weight for a in unit.arrivals), unit.population.size)
+    fan_in = fan_in_bounds(unit.extremes, unit.population.size)
     amount = None if unit.amount is None else unit.amount.reshape(-1)
-    bounds = worst_case(unit.mode, amount, unit.memory, unit.iota, unit.offset, unit.start, fan_in)
+    bounds = worst_case(
+        unit.mode, amount, unit.memory, unit.iota, unit.offset, unit.start, fan_in, unit.swing
+    )
     return max(bounds.reach, 1.0) if unit.population.spiking else bounds.reach
 
 
@@ -183,7 +177,7 @@ def _observed_reach(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     """Largest current or potential on the calibration data, in thresholds, with a margin."""
     least = 1.0 if unit.population.spiking else 0.0
     seen = max(float(np.abs(states[s] / unit.threshold).max(initial=least)) for s in ("v", "x"))
-    return CALIBRATION_MARGIN * seen + float(np.abs(unit.offset).max(initial=0.0))
+    return CALIBRATION_MARGIN * seen + unit.offset_reach
 
 
 def _state_limit(reach: float) -> float:

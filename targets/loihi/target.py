@@ -51,6 +51,11 @@ class Loihi:
         return load_chip(file.read_text("utf-8"))
 
     @property
+    def analog(self) -> bool:
+        """Whether messages can be graded."""
+        return bool(self.chip.limit("message_bits"))
+
+    @property
     def suffixes(self) -> frozenset[str]:
         """Files of lava-dl are for Loihi 2."""
         return frozenset({".net"} if self.name == "loihi2" else ())

@@ -11,29 +11,57 @@ from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import IntArray
+from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal, is_summed
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
 from neurodeploy.targets.loihi.ranges import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.timing import waiting
 
+LEAST_EXPONENT = -7
+"""The least that the chip files allow."""
+LEAST_OF_SUMS = -6
+"""With which the 24 bits of a convolution's sum are those of the register u."""
+
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """One connection into a population, in thresholds.
+    """One connection into a population, in thresholds per message.
 
     Attributes
     ----------
     delay: steps beyond the chip's own one: one value, or one per synapse of a dense map.
+    single: the weights of a map that is one synapse per neuron, (neurons,).
+    messages: the least and the greatest that may be sent; None for spikes.
     """
 
     connection: Connection
     op: Dense | Conv2d
     delay: IntArray
+    single: FloatArray | None = None
+    messages: tuple[int, int] | None = None
 
     @property
     def weight(self) -> FloatArray:
         """Weights in thresholds, float64."""
-        return np.asarray(self.op.weight, np.float64)
+        return np.asarray(self.op.weight if self.single is None else self.single, np.float64)
+
+    @property
+    def reach(self) -> int:
+        """The largest magnitude of a message."""
+        return 1 if self.messages is None else max(-self.messages[0], self.messages[1])
+
+    @property
+    def extremes(self) -> tuple[FloatArray, ...]:
+        """Weights times the least and the greatest message: what spikes would do for both."""
+        low, high = self.messages or (0, 1)
+        return tuple(self.weight * message for message in (low, high) if message)
+
+    @property
+    def least(self) -> int:
+        """The least exponent that the weights may have; sums of spikes need no negative one."""
+        if self.messages is None:
+            return 0
+        return LEAST_OF_SUMS if is_summed(self.connection) else LEAST_EXPONENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +75,7 @@ class Unit:
     iota: 12-bit decay of the membrane, 4096 (1 - beta), rounded.
     current_iota: 12-bit decay of the synaptic current, 4096 (1 - alpha), rounded; 4096 without a
         filter.
+    biases: analog inputs that are added to the bias, in every step.
     """
 
     population: Population
@@ -58,6 +87,7 @@ class Unit:
     leak: FloatArray
     iota: IntArray
     current_iota: IntArray
+    biases: tuple[Bias, ...] = ()
 
     @property
     def memory(self) -> IntArray:
@@ -79,12 +109,38 @@ class Unit:
         return np.asarray(self.bias * DECAY_ONE / self.memory)
 
     @property
+    def swing(self) -> tuple[float, float]:
+        """Least and most that analog inputs add to the bias register, in thresholds."""
+        return (
+            sum(bias.gain * bias.analog.low for bias in self.biases),
+            sum(bias.gain * bias.analog.high for bias in self.biases),
+        )
+
+    @property
+    def offset_reach(self) -> float:
+        """The largest magnitude of what the bias register adds."""
+        return float(np.abs(self.offset).max(initial=0.0)) + max(-self.swing[0], self.swing[1])
+
+    @property
+    def extremes(self) -> tuple[FloatArray, ...]:
+        """Of all arrivals."""
+        return tuple(weight for arrival in self.arrivals for weight in arrival.extremes)
+
+    @property
+    def finest(self) -> tuple[float, int]:
+        """The largest weight, and the least exponent that it may have."""
+        found = [(float(np.abs(a.weight).max(initial=0)), a.least) for a in self.arrivals]
+        return max(found, default=(0.0, 0))
+
+    @property
     def largest(self) -> float:
         """The largest weight."""
-        return max((float(np.abs(a.weight).max(initial=0)) for a in self.arrivals), default=0.0)
+        return self.finest[0]
 
 
-def unit_of(network: Network, population: Population, depth: Mapping[str, int]) -> Unit:
+def unit_of(
+    network: Network, population: Population, depth: Mapping[str, int], feeds: Feeds
+) -> Unit:
     """`population`, which has no `misfits`, divided by its thresholds."""
     mode, semantics = mode_of(population), population.semantics
     threshold = population.threshold if population.spiking else np.ones(population.shape)
@@ -100,14 +156,31 @@ def unit_of(network: Network, population: Population, depth: Mapping[str, int]) 
         threshold=threshold,
         amount=amount if semantics.reset == "subtract" else None,
         arrivals=_joined(
-            Arrival(c, _divided(_map(c), threshold), np.array([waiting(c, depth)]))
+            _arrival(c, threshold, waiting(c, depth, feeds.steps.get(c.name, 1)), feeds)
             for c in network.incoming(population.name)
+            if c.name not in feeds.biases
         ),
         bias=bias + leak if unfiltered else bias,
         leak=np.zeros(population.shape) if unfiltered else leak,
         iota=decay_bits(population.decay),
         current_iota=decay_bits(population.current_decay),
+        biases=tuple(
+            feeds.biases[c.name]
+            for c in network.incoming(population.name)
+            if c.name in feeds.biases
+        ),
     )
+
+
+def _arrival(connection: Connection, threshold: FloatArray, wait: int, feeds: Feeds) -> Arrival:
+    """A connection in thresholds per spike, or per message of an analog input."""
+    op, delay = _divided(_map(connection), threshold), np.array([wait])
+    grid = feeds.grids.get(connection.source)
+    if grid is not None:
+        op = replace(op, weight=op.weight * grid.step)
+        return Arrival(connection, op, delay, diagonal(op), (grid.low, grid.high))
+    own = connection.source == connection.target and not wait and isinstance(op, Dense)
+    return Arrival(connection, op, delay, diagonal(op) if own else None)
 
 
 def misfits(network: Network, population: Population) -> Iterator[NeurodeployError]:
@@ -180,10 +253,12 @@ def _joined(arrivals: Iterable[Arrival]) -> tuple[Arrival, ...]:
 def _disjoint(a: Arrival, b: Arrival) -> bool:
     same = a.connection.source == b.connection.source
     dense = isinstance(a.op, Dense) and isinstance(b.op, Dense)
+    dense = dense and a.single is None and b.single is None
     return same and dense and not np.any((a.op.weight != 0) & (b.op.weight != 0))
 
 
 def _join(a: Arrival, b: Arrival) -> Arrival:
     delay = np.where(b.op.weight != 0, b.delay, a.delay)
     delay = delay[0, :1] if np.all(delay == delay[0, 0]) else delay
-    return Arrival(a.connection, replace(a.op, weight=a.op.weight + b.op.weight), delay)
+    op = replace(a.op, weight=a.op.weight + b.op.weight)
+    return replace(a, op=op, delay=delay)

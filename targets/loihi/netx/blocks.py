@@ -13,6 +13,7 @@ from neurodeploy.errors import ModelError
 from neurodeploy.frontends.lava_dl_synapses import MAX_DELAY, WEIGHTS
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.targets.loihi.netx.neurons import BIAS_EXPONENT
 from neurodeploy.targets.loihi.netx.options import MESSAGE_BITS, Options
 from neurodeploy.targets.loihi.netx.registers import Refuse, neuron_fields
 from neurodeploy.targets.loihi.netx.storage import storage, stored
@@ -172,6 +173,10 @@ class _Taken:
             )
         if fields.pop("bias", None) is not None:
             refuse("it has a bias besides its input")
+        if population.model == "lif" and np.any(population.register("bias_exp") != BIAS_EXPONENT):
+            refuse(
+                f"its input has another exponent than 2^{BIAS_EXPONENT} state units, NetX's step"
+            )
         if "neuron" not in fields:
             refuse("NetX has no input layer that sums up")
         self.layers.append({"type": "input", "shape": np.array(population.shape), **fields})

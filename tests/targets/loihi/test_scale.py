@@ -16,7 +16,7 @@ from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi import scale
 from neurodeploy.targets.loihi.machine import LoihiMachine
-from neurodeploy.targets.loihi.scale import grid_step, quantise, quantised_sum, self_weight
+from neurodeploy.targets.loihi.scale import quantise, quantised_sum, self_weight
 from neurodeploy.trace import Spikes
 from tests.builders import SUBTRACT, ZERO, compiled, lif, network, recorded, spikes_for
 from tests.pages_of_docs import check, row
@@ -52,21 +52,6 @@ def test_two_weights_hold_fourteen_bits(values: Any) -> None:
     assert len(found) <= 2
     total = sum((w * 2.0**e for w, e in found), np.zeros(values.shape))
     assert np.abs(values - total).max() <= 1
-
-
-@given(
-    st.integers(0, 2**32 - 1),
-    st.floats(1e-4, 1e3),
-    st.sampled_from([np.float32, np.float64]),
-)
-def test_the_step_of_a_grid_is_found(seed: int, step: float, dtype: Any) -> None:
-    whole = np.random.default_rng(seed).integers(-127, 128, 30)
-    whole[:2] = 126, 127  # nothing larger divides all
-    found = grid_step((whole * step).astype(dtype).astype(float).reshape(5, 6))
-    assert found == pytest.approx(step, rel=1e-6)
-    assert grid_step(whole * step * np.linspace(1, 1.01, 30)) is None
-    assert grid_step(np.arange(1, 200) * step) is None
-    assert grid_step(np.zeros(3)) is None
 
 
 def quantised_layers(meaning: Semantics, theta: float, step: float) -> tuple[Network, Spikes]:
