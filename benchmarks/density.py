@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.measure import interleaved, machine, write
 from neurodeploy.program import Synapses
-from neurodeploy.simulator.kernels import AHEAD, list_events, pack
+from neurodeploy.simulator.kernels import list_events, pack, room
 from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.scratch import Scratch
 from neurodeploy.simulator.synapses import WHOLE, Events, lanes_of, prepare
@@ -36,12 +36,13 @@ def by_events(synapses: Synapses, spikes: Spikes, target: Layout) -> Callable[[]
     prepared, scratch = prepare(synapses, source, target), Scratch()
     words = np.empty((len(spikes), source.words), np.uint64)
     pack(spikes.reshape(len(spikes), -1), words)
-    listed = np.empty(len(spikes) * source.used + AHEAD, np.uint32)
-    events = Events(listed, np.empty(len(spikes) + 1, np.uint64))
+    listed = np.empty(room(len(spikes), source.used), np.uint32)
+    first, last = np.empty((2, len(spikes)), np.uint64)
+    events = Events(listed, first, last)
     current = np.empty((target.tiles, len(spikes), TILE), np.int32)
 
     def call() -> Any:
-        list_events(words[:, None], source.valid, 0, 1, events.lanes, events.first)
+        list_events(words[:, None], source.valid, 0, 1, source.used, listed, first, last)
         prepared.sums.add(events, prepared.halvings, True, WHOLE, current, scratch)
         return current
 
