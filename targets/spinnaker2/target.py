@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.errors import TargetError, Violation
+from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Report
-from neurodeploy.targets.spinnaker2 import rules
-from neurodeploy.targets.spinnaker2.backends import Board, Ticks
+from neurodeploy.target import Backend, Evidence, Report
+from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
+from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.pes import Pes
@@ -34,7 +33,11 @@ class SpiNNaker2:
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {
+        "ticks": Ticks(),
+        "brian2": Brian2(),
+        "board": Board(),
+    }
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -44,8 +47,11 @@ class SpiNNaker2:
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
-        program: Program = _module("lowering").lower(network, calibration)
-        return program
+        return lowering.lower(network, calibration)
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """See `evidence.evidence`."""
+        return evidence.evidence(program)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
@@ -73,11 +79,3 @@ class SpiNNaker2:
         from neurodeploy.targets.spinnaker2.bundle.reading import read_report
 
         return read_report(path, program)
-
-
-def _module(name: str) -> Any:
-    """A module of this package that may not be there yet."""
-    try:
-        return importlib.import_module(f"{__package__}.{name}")
-    except ModuleNotFoundError as error:
-        raise TargetError(f"spinnaker2 has no {name} yet", node="target spinnaker2") from error

@@ -24,7 +24,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 import traceback
 import zlib
@@ -78,11 +77,10 @@ class Report:
 
     def save(self) -> None:
         """Replace the file as a whole: a reader finds the old one or the new one."""
-        handle, name = tempfile.mkstemp(dir=str(self.path.parent), prefix=".report")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(self.data, file, indent=1, sort_keys=True)
-            file.write("\n")
-        os.replace(name, self.path)
+        text = json.dumps(self.data, indent=1, sort_keys=True) + "\n"
+        part = self.path.with_suffix(".part")
+        part.write_text(text, "utf-8")
+        os.replace(part, self.path)
 
 
 # ------------------------------------------------------------------------------------ the bundle

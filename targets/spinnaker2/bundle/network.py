@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,9 @@ from neurodeploy.errors import ModelError
 from neurodeploy.linear import Pair
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.spinnaker2.models import TO_V_RESET
+from neurodeploy.targets.spinnaker2.pes import CONVOLUTION
 
 Arrays = dict[str, NDArray[Any]]
-CONVOLUTION = "lif_conv2d"
-"""The one model whose synapses are kernels; they reach all others one by one."""
 
 
 def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, Any], Arrays]:
@@ -41,6 +41,7 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
     ModelError
         What py-spinnaker2 cannot be told, all of it at once.
     """
+    program = one_kernel_each(program)
     arrays: Arrays = {}
     problems: list[ModelError] = []
     inputs = [
@@ -72,6 +73,27 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
         "outputs": list(program.outputs),
     }
     return network, arrays
+
+
+def one_kernel_each(program: Program) -> Program:
+    """The program with `lif_conv2d` only where one convolution arrives and nothing else.
+
+    No network is known that gave this application more (all that `from_nir` makes is one kernel).
+    The others, such as those with self-synapses, become `lif_no_delay`, whose arithmetic is the
+    same and whose synapses are listed one by one.
+    """
+
+    def fits(population: Neurons) -> bool:
+        incoming = program.incoming(population.name)
+        return len(incoming) == 1 and incoming[0].kind == "conv2d"
+
+    return replace(
+        program,
+        populations=tuple(
+            replace(p, model="lif_no_delay") if p.model == CONVOLUTION and not fits(p) else p
+            for p in program.populations
+        ),
+    )
 
 
 def _population(population: Neurons, place: str, arrays: Arrays) -> dict[str, Any]:
@@ -109,12 +131,6 @@ def _projection(
     group: list[Synapses], target: Neurons, place: str, arrays: Arrays
 ) -> dict[str, Any]:
     if target.model == CONVOLUTION:
-        if len(group) > 1 or group[0].kind != "conv2d":
-            raise ModelError(
-                f"neurons of {CONVOLUTION} take one convolution from each source, and no lists of "
-                "synapses",
-                node=group[0].name,
-            )
         kernel, parameters = _convolution(group[0])
         arrays[f"{place}/kernel"] = kernel
         return {"kind": "conv2d", "array": place, "parameters": parameters}

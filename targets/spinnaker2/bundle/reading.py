@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import json
+import logging
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from neurodeploy.program import Neurons, Program
 from neurodeploy.quantity import Quantity
 from neurodeploy.simulator.engine import in_model_units
 from neurodeploy.trace import Messages, Trace
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "neurodeploy-spinnaker2-report"
 VERSION = 1
@@ -65,9 +68,16 @@ class Report:
     @functools.cached_property
     def _entries(self) -> list[Mapping[str, Any]]:
         """Complete entries; they are written in the order of the samples."""
-        names = {population.name for population in self.program.populations}
-        entries = self.data["samples"]
-        good = [e for e in entries if set(e.get("spikes", ())) == names and "decision" in e]
+        populations = self.program.populations
+        names = {population.name for population in populations}
+        read = {population.name for population in populations if population.readout == "membrane"}
+        good = [
+            entry
+            for entry in self.data["samples"]
+            if "decision" in entry
+            and set(entry["spikes"]) == names
+            and set(entry["potentials"]) == read
+        ]
         return [entry for index, entry in enumerate(good) if entry["index"] == index]
 
     @property
@@ -233,7 +243,14 @@ def read_report(path: str | Path, program: Program) -> Report:
         _check(report)
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror})", node=str(path)) from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise FileError(
             f"not a report ({type(error).__name__}: {error})", node=str(path)
         ) from error
@@ -245,7 +262,7 @@ def _check(report: Report) -> None:
     if "spinnaker2" not in report.data["versions"] or not report.samples:
         said = "; ".join(report.problems) or "it says nothing more"
         raise FileError(f"no sample ran to the end: {said}", node=str(report.path))
-    if report.real:
-        finite = [math.isfinite(v) for q in report.measured.values() for v in (q.low, q.high)]
-        if not all(finite):
-            raise ValueError("a measured value is not finite")
+    logger.info("%s: %d samples, %d problems", report.title, report.samples, len(report.problems))
+    measured = report.measured if report.real else {}
+    if not all(math.isfinite(q.low) and math.isfinite(q.high) for q in measured.values()):
+        raise ValueError("a measured value is not finite")
