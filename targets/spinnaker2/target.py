@@ -13,8 +13,8 @@ from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend
-from neurodeploy.targets.spinnaker2 import rules
+from neurodeploy.target import Backend, Evidence
+from neurodeploy.targets.spinnaker2 import evidence, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
@@ -42,6 +42,10 @@ class SpiNNaker2:
         """See `lowering.lower`."""
         program: Program = _module("lowering").lower(network, calibration)
         return program
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """See `evidence.evidence`."""
+        return evidence.evidence(program)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
