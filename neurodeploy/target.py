@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,33 @@ class Reads(Protocol):
 
         Raises `FileError` and `ModelError`.
         """
+
+
+Basis = Literal["recorded on a chip", "read in chip code", "inferred"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What it rests on that a chip does what the simulator does.
+
+    Attributes
+    ----------
+    subject: a neuron model, or a feature of neurons or synapses.
+    text: what is known, and what is not.
+    """
+
+    subject: str
+    basis: Basis
+    text: str
+    source: str
+
+
+@runtime_checkable
+class Evident(Protocol):
+    """A target that says how sure its arithmetic is, where its chip is not documented in full."""
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """For all that `program` uses."""
 
 
 @runtime_checkable

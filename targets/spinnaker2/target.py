@@ -13,8 +13,9 @@ from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend
-from neurodeploy.targets.spinnaker2.backends import Board
+from neurodeploy.target import Backend, Evidence
+from neurodeploy.targets.spinnaker2 import evidence
+from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.trace import Trace
@@ -28,7 +29,7 @@ class SpiNNaker2:
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -40,6 +41,10 @@ class SpiNNaker2:
         """See `lowering.lower`."""
         program: Program = _module("lowering").lower(network, calibration)
         return program
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """See `evidence.evidence`."""
+        return evidence.evidence(program)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
