@@ -17,7 +17,17 @@ from neurodeploy._version import __version__
 from neurodeploy.semantics import Semantics, diff
 
 if TYPE_CHECKING:
-    from neurodeploy.api import compile, energy, load, network_of, place, run, verify, write
+    from neurodeploy.api import (
+        compile,
+        energy,
+        load,
+        network_of,
+        place,
+        rank,
+        run,
+        verify,
+        write,
+    )
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
@@ -47,6 +57,7 @@ __all__ = [
     "network_of",
     "place",
     "preset",
+    "rank",
     "report",
     "run",
     "verify",
@@ -69,6 +80,7 @@ _HOMES = {
     "network_of": "api",
     "place": "api",
     "preset": "frontends.presets",
+    "rank": "api",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

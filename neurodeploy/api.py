@@ -17,7 +17,7 @@ from neurodeploy import reference
 from neurodeploy._version import __version__
 from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
-from neurodeploy.errors import DesignRuleError, InputError, TargetError
+from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
@@ -26,11 +26,12 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Reads, get_backend, get_target
+from neurodeploy.target import Reads, cores_of, get_backend, get_target
 from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.costs.ranking import Ranking
     from neurodeploy.frontends.nir_write import Profile, Written
     from neurodeploy.mapping.placement import Placement
 
@@ -123,7 +124,11 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    return program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    violations = chip.check(program)  # rates and recordings, which the golden traces say
+    if violations:
+        raise DesignRuleError(violations)
+    return program
 
 
 def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
@@ -225,35 +230,57 @@ def verify(
     )
 
 
-def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
+def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None) -> EnergyReport:
     """Energy and latency per inference from exact counts; see `costs`.
 
     Parameters
     ----------
     inputs: input spikes to run, or the trace of a run of this program.
+    level: performance level of the chip, if it has several; by default the first of its file.
 
     Raises
     ------
+    FileError
+        No such performance level.
     TargetError
         Nothing is known about the target's energies, as for a number format.
     """
-    from neurodeploy.costs.counts import count
-    from neurodeploy.costs.estimate import estimate
+    from neurodeploy.costs import count, estimate, metrics
+    from neurodeploy.costs.models import model_of
 
-    chip = get_target(program.target).chip
-    if not chip.constants:
-        raise TargetError(
-            "no energies or times are known for it, so none can be estimated",
-            node=chip.title,
-            hint="Measure them on your device.",
-        )
+    chip = get_target(program.target).chip.at_level(level)
+    model_of(chip)
     trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
     placement = place(program)
-    return estimate(count(program, trace, placement), chip, placement)
+    counts = count(program, trace, placement)
+    return estimate(counts, chip, placement, metrics(program, trace))
+
+
+def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None = None) -> Ranking:
+    """Which of two programs for one chip costs less on the same inputs; see `costs.ranking.rank`.
+
+    Raises
+    ------
+    InputError
+        They are for different targets.
+    FileError, TargetError
+        As `energy`.
+    """
+    from neurodeploy.costs.counts import count
+    from neurodeploy.costs.draws import draw
+    from neurodeploy.costs.ranking import rank
+
+    if program.target != other.target:
+        raise InputError(f"one program is for {program.target}, the other for {other.target}")
+    chip = get_target(program.target).chip.at_level(level)
+    first, second = (
+        draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
+    )
+    return rank(first, second, chip.title)
 
 
 def place(program: Program) -> Placement:
     """Put a program's neurons on cores of its chip; see `mapping.place`."""
     from neurodeploy import mapping
 
-    return mapping.place(program, get_target(program.target).chip)
+    return mapping.place(program, cores_of(program))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
+    from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -176,6 +180,25 @@ class Evident(Protocol):
 
 
 @runtime_checkable
+class Places(Protocol):
+    """A target whose chip has cores that neurons are placed on."""
+
+    def cores(self, program: Program) -> Cores:
+        """The chip's cores, as `program` uses them."""
+
+
+@runtime_checkable
+class Simulates(Protocol):
+    """A target that can simulate networks whose energy others measured on its chip."""
+
+    def simulated(self) -> tuple[Anchor, ...]:
+        """Simulate and count them.
+
+        Raises `NeurodeployError` where one cannot be had here.
+        """
+
+
+@runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""
 
@@ -253,6 +276,20 @@ def get_target(name: str) -> Target:
     if item.target is None:
         raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
     return item.target
+
+
+def cores_of(program: Program) -> Cores:
+    """The cores of the program's chip.
+
+    Raises
+    ------
+    TargetError
+        It has none.
+    """
+    target = get_target(program.target)
+    if not isinstance(target, Places):
+        raise TargetError("it has no neurocores to place neurons on", node=target.chip.title)
+    return target.cores(program)
 
 
 def get_backend(target: Target, name: str | None) -> Backend:

@@ -56,13 +56,13 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.semantics import diff
-    from neurodeploy.target import get_target
+    from neurodeploy.target import Places, get_target
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
         data = tables.program_data(program)
         tables.program(output, program)
-        if get_target(program.target).chip.has_cores:
+        if isinstance(get_target(program.target), Places):
             placement = api.place(program)
             tables.resources(output, placement)
             data["resources"] = placement.to_dict()
@@ -258,16 +258,46 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("program", nargs="?", help="a .ndp program")
+    parser.add_argument("--inputs", help=".npy or .npz with spikes")
+    parser.add_argument("--level", help="performance level of the chip, if it has several")
+    parser.add_argument("--against", help="another .ndp program: which of the two costs less")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="instead: predictions for published measurements, those that fail too",
+    )
 
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
-    report = api.energy(_program(arguments.program), load_inputs(arguments.inputs))
+    if arguments.validate:
+        return _validate(output)
+    if arguments.program is None or arguments.inputs is None:
+        raise FileError("needed, or --validate", node="a program and --inputs")
+    program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
+    report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
-    output.result(report.to_dict())
+    data = report.to_dict()
+    if arguments.against:
+        from neurodeploy.cli import costs
+
+        other = _program(arguments.against)
+        ranking = api.rank(program, other, inputs, level=arguments.level)
+        costs.ranking(output, ranking, arguments.program, arguments.against)
+        data["ranking"] = ranking.to_dict()
+    output.result(data)
+    return 0
+
+
+def _validate(output: Output) -> int:
+    from neurodeploy.cli import costs
+    from neurodeploy.costs.validation import validate
+
+    found = validate()
+    costs.validation(output, found)
+    output.result(found.to_dict())
     return 0
 
 
@@ -327,7 +357,7 @@ COMMANDS = (
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",
-        "neurodeploy energy model.ndp --inputs spikes.npy",
+        "neurodeploy energy model.ndp --inputs spikes.npy --against other.ndp",
         _energy_arguments,
         _energy,
     ),

@@ -296,18 +296,27 @@ def resources(output: Output, placement: Placement) -> None:
 
 
 def energy(output: Output, report: EnergyReport) -> None:
-    """Three lines with their intervals, the total, latency and what was counted."""
+    """Lines with their intervals, the total, what is measured or compared, what was counted."""
     output.say("\n[bold]What does one inference cost?[/]  median, 5 to 95 %")
     rows: list[tuple[str, ...]] = []
-    for line in (report.core, report.static, report.host):
-        rows.append((line.name, *_interval(line.total)))
-        rows += [(f"  {name}", *_interval(part)) for name, part in line.parts.items()]
+    for line in report.lines:
+        rows.append((line.name, *interval(line.total)))
+        rows += [(f"  {name}", *interval(part)) for name, part in line.parts.items()]
     rows += [
-        ("total", *_interval(report.total)),
-        ("latency", *_interval(report.latency)),
-        ("45 nm arithmetic only (not the chip)", *_interval(report.arithmetic)),
+        ("total", *interval(report.total)),
+        ("latency", *interval(report.latency)),
+        ("power", *interval(report.power)),
     ]
+    for name, value in report.measured.items():
+        rows.append((f"measured: {name}", *interval(value)))
     output.table(report.chip, ("", "per inference", "interval", "kind"), rows)
+    largest = report.dominant
+    output.say(f"  largest part: {largest.part} ({largest.line}), {largest.share.typical:.0%}")
+    output.table(
+        "for comparison only",
+        ("", "per inference", "interval", "kind"),
+        [(name, *interval(value)) for name, value in report.comparisons.items()],
+    )
     counted = [
         (name, f"{q.typical:,.1f}", f"{q.low:,.0f} … {q.high:,.0f}", q.kind)
         for name, q in report.counted.items()
@@ -318,7 +327,7 @@ def energy(output: Output, report: EnergyReport) -> None:
         output.say(f"  note: {note}")
 
 
-def _interval(value: Quantity) -> tuple[str, str, str]:
+def interval(value: Quantity) -> tuple[str, str, str]:
     return (
         engineering(value.typical, value.unit),
         f"{engineering(value.low, value.unit)} … {engineering(value.high, value.unit)}",

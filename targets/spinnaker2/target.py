@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.errors import TargetError, Violation
+from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.target import Backend, Evidence
-from neurodeploy.targets.spinnaker2 import evidence
+from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Trace
 
 
@@ -39,8 +39,7 @@ class SpiNNaker2:
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
-        program: Program = _module("lowering").lower(network, calibration)
-        return program
+        return lowering.lower(network, calibration)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
@@ -48,13 +47,8 @@ class SpiNNaker2:
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
-        violations: tuple[Violation, ...] = _module("rules").check(program)
-        return violations
+        return rules.check(program, self.chip)
 
-
-def _module(name: str) -> Any:
-    """A module of this package that may not be there yet."""
-    try:
-        return importlib.import_module(f"{__package__}.{name}")
-    except ModuleNotFoundError as error:
-        raise TargetError(f"spinnaker2 has no {name} yet", node="target spinnaker2") from error
+    def cores(self, program: Program) -> Pes:
+        """See `pes`."""
+        return Pes.of(program, self.chip)
