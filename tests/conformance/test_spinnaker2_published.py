@@ -9,8 +9,6 @@ forward Euler with dt = 1e-4 and scaled weights, and saves
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
