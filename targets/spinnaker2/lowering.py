@@ -224,7 +224,7 @@ def _start(
 def _pairs_note(node: str, several: bool) -> Iterator[Lowering]:
     if several:
         text = (
-            "several synapses join the same two neurons: the chip's code adds each of a row, but no "
+            "several synapses join the same two neurons: the chip's code adds each of them, but no "
             "recording has any"
         )
         yield Lowering(node, "synapses", "exact", text)
