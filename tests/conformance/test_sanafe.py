@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,8 +61,7 @@ def case(chip: Chip) -> Case:
     rng = np.random.default_rng(0)
     names = ("in", "a", "b", "c")
     weights = [
-        2 * rng.integers(-6, 10, (n, m)) * (rng.random((n, m)) < 0.8)
-        for m, n in zip(SIZES, SIZES[1:], strict=False)
+        2 * rng.integers(-6, 10, (n, m)) * (rng.random((n, m)) < 0.8) for m, n in pairwise(SIZES)
     ]
     registers = {"du": 4096, "dv": 0, "vth": THRESHOLD, "bias_mant": 0, "bias_exp": 6}
     parameters = {
@@ -76,7 +76,7 @@ def case(chip: Chip) -> Case:
         ),
         tuple(
             Synapses(f"{a}->{b}", a, b, "dense", w, 0, (w.shape[1],), (w.shape[0],))
-            for a, b, w in zip(names, names[1:], weights, strict=False)
+            for (a, b), w in zip(pairwise(names), weights, strict=True)
         ),
         ("c",),
         {},

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,14 +154,20 @@ def test_every_number_of_the_report_has_its_kind_and_source() -> None:
     assert list(unproven({"watts": 3.0})) == ["/watts"]
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here without lava-dl's network; with it in tests/conformance/test_pilotnet.py."""
+    monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(tmp_path))
     assert main(["energy", "--validate", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [item["name"] for item in data["rows"]] == list(ANCHORS)
     assert not list(unproven(data))
+    assert str(tmp_path) in data["not_run"]["loihi2"]
     assert main(["energy", "--validate"]) == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "does not hold" in text
+    assert "NOT RUN: networks of loihi2" in text
     assert f"suspected: {ANCHORS['V5'].cause}" in text
     assert main(["energy"]) == 2
     assert "--inputs" in capsys.readouterr().err
