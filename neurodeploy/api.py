@@ -26,7 +26,7 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Reads, get_backend, get_target
+from neurodeploy.target import Reads, cores_of, get_backend, get_target
 from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
 
 if TYPE_CHECKING:
@@ -124,7 +124,11 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    return program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    violations = chip.check(program)  # rates and recordings, which the golden traces say
+    if violations:
+        raise DesignRuleError(violations)
+    return program
 
 
 def _provenance(calibration: Mapping[str, Spikes]) -> dict[str, str]:
@@ -279,4 +283,4 @@ def place(program: Program) -> Placement:
     """Put a program's neurons on cores of its chip; see `mapping.place`."""
     from neurodeploy import mapping
 
-    return mapping.place(program, get_target(program.target).chip)
+    return mapping.place(program, cores_of(program))

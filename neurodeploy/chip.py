@@ -79,11 +79,6 @@ class Chip:
     levels: Mapping[str, Mapping[str, Quantity]] = field(default_factory=dict)
     without: Mapping[str, Mapping[str, Quantity]] = field(default_factory=dict)
 
-    @property
-    def has_cores(self) -> bool:
-        """Whether neurons are placed on cores."""
-        return "cores_per_chip" in self.limits
-
     def limit(self, name: str) -> int:
         """Value of a limit; raises `FileError` where the chip file has none of that name."""
         return self._find(self.limits, name, "limit").value

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -151,6 +152,41 @@ class Reads(Protocol):
         """
 
 
+Basis = Literal["recorded on a chip", "read in chip code", "inferred"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What it rests on that a chip does what the simulator does.
+
+    Attributes
+    ----------
+    subject: a neuron model, or a feature of neurons or synapses.
+    text: what is known, and what is not.
+    """
+
+    subject: str
+    basis: Basis
+    text: str
+    source: str
+
+
+@runtime_checkable
+class Evident(Protocol):
+    """A target that says how sure its arithmetic is, where its chip is not documented in full."""
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """For all that `program` uses."""
+
+
+@runtime_checkable
+class Places(Protocol):
+    """A target whose chip has cores that neurons are placed on."""
+
+    def cores(self, program: Program) -> Cores:
+        """The chip's cores, as `program` uses them."""
+
+
 @runtime_checkable
 class Simulates(Protocol):
     """A target that can simulate networks whose energy others measured on its chip."""
@@ -240,6 +276,20 @@ def get_target(name: str) -> Target:
     if item.target is None:
         raise TargetError(f"could not be loaded ({item.error})", node=f"target {name}")
     return item.target
+
+
+def cores_of(program: Program) -> Cores:
+    """The cores of the program's chip.
+
+    Raises
+    ------
+    TargetError
+        It has none.
+    """
+    target = get_target(program.target)
+    if not isinstance(target, Places):
+        raise TargetError("it has no neurocores to place neurons on", node=target.chip.title)
+    return target.cores(program)
 
 
 def get_backend(target: Target, name: str | None) -> Backend:

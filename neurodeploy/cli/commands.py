@@ -56,13 +56,13 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.semantics import diff
-    from neurodeploy.target import get_target
+    from neurodeploy.target import Places, get_target
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
         data = tables.program_data(program)
         tables.program(output, program)
-        if get_target(program.target).chip.has_cores:
+        if isinstance(get_target(program.target), Places):
             placement = api.place(program)
             tables.resources(output, placement)
             data["resources"] = placement.to_dict()

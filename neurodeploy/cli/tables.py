@@ -15,6 +15,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference, from_metadata
+from neurodeploy.target import Evidence, Evident, get_target
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -166,7 +167,7 @@ REGISTERS = ("du", "dv", "vth", "decay", "current_decay", "threshold")
 
 
 def program(output: Output, compiled: Program) -> None:
-    """Populations, synapses, how semantics were lowered and what is proven."""
+    """Populations, synapses, how semantics were lowered, what is proven and how sure that is."""
     populations = compiled.populations
     shown = [name for name in REGISTERS if all(name in p.parameters for p in populations)]
     output.table(
@@ -210,6 +211,18 @@ def program(output: Output, compiled: Program) -> None:
             for r in compiled.ranges
         ],
     )
+    known = _evidence(compiled)
+    if known:
+        output.table(
+            f"how sure it is that {compiled.target} does this",
+            ("", "basis", "what is known"),
+            [(item.subject, item.basis, item.text) for item in known],
+        )
+
+
+def _evidence(compiled: Program) -> tuple[Evidence, ...]:
+    target = get_target(compiled.target)
+    return target.evidence(compiled) if isinstance(target, Evident) else ()
 
 
 def program_data(compiled: Program) -> dict[str, Any]:
@@ -228,6 +241,7 @@ def program_data(compiled: Program) -> dict[str, Any]:
         ],
         "lowerings": [vars(item) for item in compiled.lowerings],
         "ranges": [vars(item) for item in compiled.ranges],
+        "evidence": [vars(item) for item in _evidence(compiled)],
         "provenance": dict(compiled.provenance),
     }
 

@@ -19,7 +19,8 @@ voltage register v that resets to zero):
 
 Thresholds move into the weights first (a neuron divided by its threshold spikes the same), so one
 number V, the threshold on the grid, is the scale of a population: see `scale`.  When spikes arrive,
-and what delays them where branches of different length meet, is in `timing` and `relays`.
+and what delays them where branches of different length meet, is in `neurodeploy.timing` and
+`relays`.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ from neurodeploy.program import (
     Synapses,
     compact,
 )
+from neurodeploy.relays import relayed
+from neurodeploy.targets.loihi import relays
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
 from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, certify
-from neurodeploy.targets.loihi.relays import relayed
 from neurodeploy.targets.loihi.resolve import overflow_note, refused, resolve
 from neurodeploy.targets.loihi.scale import (
     BIAS_EXPONENT_LIMIT,
@@ -52,8 +54,8 @@ from neurodeploy.targets.loihi.scale import (
     quantise,
     quantised_sum,
 )
-from neurodeploy.targets.loihi.timing import closed_too_soon, depths
 from neurodeploy.targets.loihi.unit import Arrival, Unit, misfits, unit_of
+from neurodeploy.timing import closed_too_soon, depths
 from neurodeploy.trace import Trace
 
 
@@ -73,17 +75,16 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         Parameters that have no place on the grid.
     """
     depth = depths(network)
-    return relayed(
-        lower_each(
-            network,
-            target,
-            refused=lambda population: (*refused(population), *misfits(network, population)),
-            place=lambda population: _place(
-                unit_of(network, population, depth), calibration.states[population.name], depth
-            ),
-            problems=closed_too_soon(network),
-        )
+    program = lower_each(
+        network,
+        target,
+        refused=lambda population: (*refused(population), *misfits(network, population)),
+        place=lambda population: _place(
+            unit_of(network, population, depth), calibration.states[population.name], depth
+        ),
+        problems=closed_too_soon(network, "Loihi 2"),
     )
+    return relayed(program, relays.steps, relays.relay, relays.WHY)
 
 
 def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int]) -> Placed:

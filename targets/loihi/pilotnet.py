@@ -24,6 +24,7 @@ from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.lava import environment
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.netx import Options, read_program
+from neurodeploy.targets.loihi.neurocores import Neurocores
 
 STEPS = 16
 NOTEBOOK = "lava-dl netx/pilotnet_snn/benchmark.ipynb @d825ac50"
@@ -59,7 +60,7 @@ def pilotnet(chip: Chip) -> Anchor:
     (port,) = program.inputs
     silence = np.zeros((1, STEPS, *port.shape), np.int32)
     trace = simulate(program, {port.name: silence}, LoihiMachine())
-    placement = place(program, chip)
+    placement = place(program, Neurocores(chip))
     counts = count(program, trace, placement)
     steps = {"neuron updates": counts.chip_steps, "core steps": counts.chip_steps}
     totals = per_sample(counts, placement)

@@ -18,6 +18,7 @@ from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Loihi:
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
         return lowering.lower(network, calibration, self.name)
+
+    def cores(self, program: Program) -> Neurocores:
+        """See `neurocores`."""
+        return Neurocores(self.chip)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

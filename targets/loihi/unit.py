@@ -14,7 +14,7 @@ from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
 from neurodeploy.targets.loihi.ranges import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
-from neurodeploy.targets.loihi.timing import waiting
+from neurodeploy.timing import waiting
 
 
 @dataclass(frozen=True, eq=False)

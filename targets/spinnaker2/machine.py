@@ -98,11 +98,10 @@ def settled(population: Neurons) -> Float32Array:
     v, zero = registers["v_init"], np.float32(0)
     for tick in range(population.depth):
         v = arithmetic.integrate(v, zero, registers["alpha_decay"], registers["i_offset"])
-        early = int(np.count_nonzero(arithmetic.fires(v, registers["threshold"])))
-        if early:
+        if np.any(arithmetic.fires(v, registers["threshold"])):
             raise InputError(
-                f"{early} of {population.size} neurons spike at tick {tick}, but input reaches "
-                f"them at tick {population.depth}",
+                f"neurons spike at tick {tick} already, but input reaches them at tick "
+                f"{population.depth}",
                 node=population.name,
                 hint="Lower v_init or i_offset.",
             )

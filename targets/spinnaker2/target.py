@@ -13,10 +13,12 @@ from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend
-from neurodeploy.targets.spinnaker2.backends import Board
+from neurodeploy.target import Backend, Evidence
+from neurodeploy.targets.spinnaker2 import evidence, rules
+from neurodeploy.targets.spinnaker2.backends import Board, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Trace
 
 
@@ -28,7 +30,7 @@ class SpiNNaker2:
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -41,10 +43,17 @@ class SpiNNaker2:
         program: Program = _module("lowering").lower(network, calibration)
         return program
 
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """See `evidence.evidence`."""
+        return evidence.evidence(program)
+
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
-        violations: tuple[Violation, ...] = _module("rules").check(program)
-        return violations
+        return rules.check(program, self.chip)
+
+    def cores(self, program: Program) -> Pes:
+        """See `pes`."""
+        return Pes.of(program, self.chip)
 
 
 def _module(name: str) -> Any:

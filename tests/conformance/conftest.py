@@ -16,7 +16,7 @@ import pytest
 from neurodeploy.targets.loihi.lava import environment
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nir_paper"
-collect_ignore = [] if DATA.is_dir() else ["test_nir_paper.py"]
+collect_ignore = [] if DATA.is_dir() else ["test_nir_paper.py", "test_spinnaker2_recorded.py"]
 
 WORKER = Path(__file__).resolve().parent / "nir_tools" / "worker.py"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-nir"

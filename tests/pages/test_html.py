@@ -30,6 +30,7 @@ from neurodeploy.pages.html import report
 from neurodeploy.program import Lowering, Neurons, Program, Range, Synapses
 from neurodeploy.quantity import Kind
 from neurodeploy.target import get_target
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\' onload="$\\frac{'
@@ -52,7 +53,7 @@ def case(name: str = "hidden", vendor: Status = "passed", different: bool = True
     program = _program(name)
     expected, actual = _traces(program, different)
     chip = get_target("loihi2").chip
-    placement = place(program, chip)
+    placement = place(program, Neurocores(chip))
     energy = estimate(count(program, actual, placement), chip, placement)
     return Case(program, _verdict(program, expected, actual, vendor), energy)
 

@@ -25,15 +25,15 @@ def depths(network: Network) -> dict[str, int]:
     return _relax(network, network.connections)[0]
 
 
-def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
-    """Loops that the model passes in fewer steps than they have synapses."""
+def closed_too_soon(network: Network, chip: str) -> Iterator[SemanticsError]:
+    """Loops that the model passes in fewer steps than they have synapses; `chip` is its name."""
     connections = network.connections
     while cycle := _relax(network, connections)[1]:
         closing = [c for c in cycle if not _forward(network, c)]
         passed = sum(c.delay for c in cycle)
         yield SemanticsError(
             f"the loop {' -> '.join((cycle[0].source, *(c.target for c in cycle)))} has "
-            f"{len(cycle)} synapses, each of which takes a step on Loihi 2, and takes {passed} "
+            f"{len(cycle)} synapses, each of which takes a step on {chip}, and takes {passed} "
             f"step{'s' * (passed != 1)} in the model",
             node=closing[0].name,
             hint="Let a population connect to itself, or delay this connection (NIR's Delay).",
