@@ -208,3 +208,10 @@ def test_floats_are_stored_as_they_are(convolution: tuple[Program, Trace]) -> No
     floats = replace(conv, populations=(replace(neurons, parameters=registers),))
     weights = conv.synapses[0].weight.size
     assert metrics(floats, trace).footprint.typical == weights + 28
+
+
+def test_packed_spikes_are_the_same(program: tuple[Program, Trace]) -> None:
+    compiled, expected = program
+    packed = nd.run(compiled, expected.spikes["input"])
+    plain = Trace({name: packed.spikes[name] for name in compiled.shapes}, values=packed.values)
+    assert metrics(compiled, packed) == metrics(compiled, plain)

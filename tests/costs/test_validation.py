@@ -25,7 +25,7 @@ from neurodeploy.costs.validation import (
 )
 from neurodeploy.quantity import Quantity, engineering
 from tests.costs.provenance import unproven
-from tests.pages_of_docs import check, row
+from tests.pages_of_docs import FOLDER, check, row
 
 ANCHORS = {anchor.name: anchor for anchor in anchors()}
 CORE = ("V1", "V2", "V3", "V4")
@@ -138,6 +138,24 @@ def test_what_core_dynamic_reaches() -> None:
     assert found.stated_median_factor <= 1.4
     assert found.stated_coverage == 1.0
     assert {item.name for item in found.core if not item.inside} == {"V5"}
+
+
+def test_notes_of_the_chips_say_the_same() -> None:
+    notes = {name: " ".join(known_chip(name).notes) for name in ("loihi1", "loihi2")}
+    for name, also_without in {"V1": True, "V3": True, "V4": True, "V2": False, "V5": True}.items():
+        item = judged(name)
+        note = notes[ANCHORS[name].chip]
+        assert f"{item.stated.typical / item.measured.typical:.2f}" in note
+        assert not also_without or f"{item.ratio.typical:.2f}" in note
+
+
+def test_the_page_says_what_is_reached() -> None:
+    found = Validation(tuple(judged(name) for name in ANCHORS))
+    text = re.sub(r"\s+", " ", (FOLDER / "energy.md").read_text("utf-8"))
+    assert f"the median factor is {found.median_factor:.2f}: **the first half" in text
+    assert f"With all constants it is {found.stated_median_factor:.2f}" in text
+    assert "80 % are inside" in text
+    assert found.coverage == 0.8
 
 
 def test_whoever_fails_is_shown_with_a_cause() -> None:
