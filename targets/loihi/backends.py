@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from neurodeploy.errors import LavaError, ModelError, TargetError
 from neurodeploy.program import Program
 from neurodeploy.targets.loihi.lava import environment
 from neurodeploy.trace import Messages, Trace
-
-CHECK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,14 +65,14 @@ class Netx:
 
 @dataclass(frozen=True)
 class Silicon:
-    """The `Backend` called `loihi2`: a chip, through Lava's `Loihi2HwCfg`.
+    """The `Backend` called `loihi2`: a chip, through Lava's `Loihi2HwCfg`; never run by us.
 
-    That needs lava-loihi, which Intel gives to members of its research community only.  Without it
-    all that lava-nc 0.10.0 says is "name 'CLoihiProcessModel' is not defined", so it is looked for
-    first.
+    That needs lava-loihi, which Intel gives to members of its research community only, and a host
+    with a board.  Without lava-loihi all that lava-nc 0.10.0 says is "name 'CLoihiProcessModel' is
+    not defined", so both are looked for first.
     """
 
-    title = "Loihi 2 (Lava's Loihi2HwCfg with Intel's lava-loihi)"
+    title = "Loihi 2 (Lava's Loihi2HwCfg with Intel's lava-loihi; not run on silicon by us)"
 
     def run(
         self,
@@ -86,23 +82,11 @@ class Silicon:
         timeout: float,
         states: bool = False,
     ) -> Trace:
-        """Always raises `TargetError`: no program has run on a chip yet.
+        """See `silicon.run_on_loihi2`; also raises `TargetError` where states are asked for."""
+        from neurodeploy.targets.loihi.silicon import run_on_loihi2
 
-        It says whether lava-loihi is missing or what else is.
-        """
-        from neurodeploy.targets.loihi.lava.runner import run_worker
-
-        found = environment.locate()
-        with tempfile.TemporaryDirectory(prefix="neurodeploy-loihi-") as folder:
-            limit = min(timeout, CHECK_SECONDS)
-            answer = run_worker("loihi_worker.py", (), Path(folder), found, limit)
-        if answer.get("lava-loihi") is not True:
+        if states:
             raise TargetError(
-                f"running on Loihi 2 needs lava-loihi, which {found.python} does not have",
-                hint="Intel gives it to members of its neuromorphic research community (INRC); "
-                "without it, --backend lava runs the same integers in Lava's models.",
+                "the states of neurons on a chip are not read", hint="Record them in the simulator."
             )
-        raise TargetError(
-            f"lava-loihi is in {found.python}, but neurodeploy does not run programs on the chip "
-            "yet: there was none to test it on"
-        )
+        return run_on_loihi2(program, inputs, timeout=timeout)

@@ -226,7 +226,7 @@ BAD = {
     "missing calibration": (compiling(calibration="no.npy"), "no such file"),
     "wrong input shape": (compiling(calibration="shape.npy"), "expected (samples, steps, 6)"),
     "wrong dtype": (compiling(calibration="dtype.npy"), "not numeric"),
-    "not spikes": (compiling(calibration="analog.npy"), "neither 0 nor 1"),
+    "not spikes": (["run", "m.ndp", "--inputs", "analog.npy"], "neither 0 nor 1"),
     "pickled objects": (compiling(calibration="objects.npy"), "objects"),
     "truncated array": (compiling(calibration="cut.npy"), "not a complete"),
     "unknown target": (["inspect", "model.nir", "--target", "loihi9"], "unknown target"),

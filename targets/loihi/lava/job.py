@@ -137,12 +137,13 @@ class LavaResult:
     seconds: float
 
 
-def write_job(networks: Sequence[LavaNetwork], job: Path) -> None:
-    """Write `job.json` and `arrays.npz` into an existing folder."""
+def write_job(networks: Sequence[LavaNetwork], job: Path, **more: bool) -> None:
+    """Write `job.json`, with `more` entries, and `arrays.npz` into an existing folder."""
     arrays: dict[str, NDArray[Any]] = {}
     described = [_plain(network, f"{index}", arrays) for index, network in enumerate(networks)]
     np.savez(job / "arrays.npz", **arrays)  # type: ignore[arg-type]
-    (job / "job.json").write_text(json.dumps({"schema": 1, "networks": described}), "utf-8")
+    content = {"schema": 1, "networks": described, **more}
+    (job / "job.json").write_text(json.dumps(content), "utf-8")
 
 
 def _plain(value: Any, key: str, arrays: dict[str, NDArray[Any]]) -> Any:

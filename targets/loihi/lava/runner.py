@@ -108,7 +108,7 @@ def _run(
     try:
         names = [network.name for network in networks]
         answer = run_worker("worker.py", names, job, environment, timeout)
-        return _results(networks, answer, job)
+        return read_results(networks, answer, job)
     finally:
         if log is not None and (job / "log").exists():
             _keep(job / "log", log)
@@ -232,9 +232,10 @@ def _check_versions(answer: Mapping[str, Any], environment: LavaEnvironment) -> 
         )
 
 
-def _results(
+def read_results(
     networks: Sequence[LavaNetwork], answer: Mapping[str, Any], job: Path
 ) -> tuple[LavaResult, ...]:
+    """What a worker recorded, checked; raises `LavaError` where that is not what was asked."""
     seconds = answer.get("seconds")
     numbers = isinstance(seconds, list) and all(isinstance(value, float) for value in seconds)
     if not numbers or len(answer["seconds"]) != len(networks):

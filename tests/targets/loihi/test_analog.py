@@ -166,6 +166,21 @@ def test_on_a_grid_nothing_is_rounded_but_states(meaning: Semantics, beta: float
     assert np.abs(potential - expected.states["lif"]["v"]).max() <= slack
 
 
+def test_weight_and_threshold_of_a_bias() -> None:
+    """One step of the grid is one of the bias mantissa: 64 V (weight / threshold) step = 2^e."""
+    net = network((6,), fc=nir.Scale(np.full(6, 3.0)), lif=neurons(ZERO, 6, theta=6.0))
+    x = levels(9, 6, 50, 6, low=-4, high=24)
+    program = compiled(net, x)
+    assert enters(program) == [("lif", "one-to-one", "bias")]
+    assert said(program, "input", "input").startswith("exact: ")
+    found = {name: v.item() for name, v in program.population("lif").parameters.items()}
+    step = program.grids["input"].step
+    assert 64 * found["vth"] * 3 / 6 * step == 2 ** found["bias_exp"]
+    expected, actual = recorded(net, x), run(program, x)
+    assert 0 < expected.spikes["lif"].mean() < 1
+    assert np.array_equal(expected.spikes["lif"], actual.spikes["lif"])
+
+
 def test_a_bias_of_a_neuron_whose_membrane_is_u_would_be_forgotten() -> None:
     """Why it enters by a synapse: v = u + b keeps nothing, so b acts in its own step only."""
     net = alone(neurons(NONE, 1, beta=0.5), (1,))

@@ -77,22 +77,3 @@ def test_reports_say_on_what_lava_ran(
 def test_a_missing_lava_has_a_title_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(tmp_path))
     assert get_backend(LOIHI, "lava").title == "Lava (lava-nc 0.10.0)"
-
-
-def test_the_chip_needs_intels_package(case: tuple[Program, Spikes]) -> None:
-    with pytest.raises(TargetError, match=r"Loihi 2 needs lava-loihi, which .* does not have"):
-        api.run(*case, backend="loihi2")
-    stage = api.verify(*case, backend="loihi2").stage("vendor")
-    assert stage.status == "not run"
-    assert "lava-loihi" in stage.text
-    assert "Loihi2HwCfg" in stage.title
-
-
-def test_the_package_alone_is_no_chip(
-    case: tuple[Program, Spikes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    versions = {"lava-nc": "0.10.0", "python": "3.10.2"}
-    answer = {"schema": 1, "status": "ok", "versions": versions, "lava-loihi": True}
-    installed(tmp_path, monkeypatch, json.dumps(answer), "3.10")
-    with pytest.raises(TargetError, match="does not run programs on the chip yet"):
-        api.run(*case, backend="loihi2")
