@@ -124,15 +124,17 @@ def _place(network: Network, unit: Unit, options: Options) -> Placed:
         readout=population.readout,
     )
     loops = sum(a.connection.source == name for a in unit.arrivals)
+    resets, biases = _self_synapses(unit, grid, loops), _bias_synapses(network, unit, bias)
     synapses = (
         *(half for s in arriving for half in _halves(s, unit)),
-        *_self_synapses(unit, grid, loops),
-        *(half for s in _bias_synapses(network, unit, bias) for half in _halves(s, unit)),
+        *resets,
+        *(half for s in biases for half in _halves(s, unit)),
     )
     notes = (
         *resolve.resolve(population, options, grid.own),
         quantisation(unit, grid, arriving, clipped, bias, moved),
         *_bias_note(population, bias),
+        *_pairs_note(name, (bool(resets) and len(resets) + loops > 1) or len(biases) > 1),
         Lowering(name, "overflow", "exact", "no sum of weights can leave float32's integers"),
     )
     return Placed(neurons, synapses, notes, tuple(_ranges(neurons, synapses)))
@@ -217,6 +219,15 @@ def _start(
         unit.depth,
         population.name,
     )
+
+
+def _pairs_note(node: str, several: bool) -> Iterator[Lowering]:
+    if several:
+        text = (
+            "several synapses join the same two neurons: the chip's code adds each of them, but no "
+            "recording has any"
+        )
+        yield Lowering(node, "synapses", "exact", text)
 
 
 def _ranges(neurons: Neurons, synapses: tuple[Synapses, ...]) -> Iterator[Range]:

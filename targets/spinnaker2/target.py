@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
 
@@ -29,6 +30,7 @@ from neurodeploy.trace import Messages, Trace
 class SpiNNaker2:
     """The `Target` for one SpiNNaker2 chip, or a board of 48, through py-spinnaker2."""
 
+    options: Options = field(default_factory=Options)
     name = "spinnaker2"
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
@@ -47,7 +49,7 @@ class SpiNNaker2:
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
-        return lowering.lower(network, calibration)
+        return lowering.lower(network, calibration, self.options)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""

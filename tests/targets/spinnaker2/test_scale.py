@@ -144,6 +144,7 @@ def test_every_neuron_has_the_scale_that_its_self_synapse_needs() -> None:
     alpha = program.population("lif").float_register("alpha_decay").astype(np.float64)
     assert np.unique(unit).size == 20
     assert len(own) == 2, "some weigh more than 127"
+    assert any(x.subject == "synapses" for x in program.lowerings)
     taken = alpha * threshold - sum(s.weight for s in own)
     assert np.abs(taken / threshold - 1).max() < 2**-22
     assert np.abs(taken / (theta * unit) - 1).max() < 1e-6

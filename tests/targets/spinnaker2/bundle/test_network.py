@@ -85,14 +85,12 @@ def test_what_a_kernel_cannot_be_is_refused() -> None:
         told(grouped)
 
 
-def test_a_kernel_beside_other_synapses_is_written_out() -> None:
-    """`lif_conv2d` gets one convolution and nothing else; `lif_no_delay` computes the same."""
+def test_a_kernel_beside_other_synapses_is_refused() -> None:
     made = program()
-    loop = Synapses("loop", "conv", "conv", "one-to-one", np.full(48, -7), 0, (3, 4, 4), (3, 4, 4))
-    network, _ = told(replace(made, synapses=(*made.synapses, loop)))
-    assert network["populations"][0]["model"] == "lif_no_delay"
-    kinds = {(p["source"], p["target"]): p["kind"] for p in network["projections"]}
-    assert kinds["input", "conv"] == kinds["conv", "conv"] == "list"
+    shape = (3, 4, 4)
+    loop = Synapses("loop", "conv", "conv", "one-to-one", np.full(48, -7), 0, shape, shape)
+    with pytest.raises(ModelError, match="conv: lif_conv2d takes one convolution and nothing else"):
+        told(replace(made, synapses=(*made.synapses, loop)))
 
 
 def test_both_signs_of_a_connection_are_one_projection() -> None:
