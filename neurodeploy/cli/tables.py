@@ -323,6 +323,19 @@ def energy(output: Output, report: EnergyReport) -> None:
     ]
     title = f"counts per inference, over {report.samples} samples"
     output.table(title, ("", "mean", "range", "kind"), counted)
+    if report.metrics is not None:
+        output.table(
+            "NeuroBench's metrics",
+            ("", "value", "kind"),
+            [
+                (
+                    name.replace("_", " "),
+                    f"{q.typical:,.4g} {q.unit if q.unit != '1' else ''}",
+                    q.kind,
+                )
+                for name, q in vars(report.metrics).items()
+            ],
+        )
     for note in report.notes:
         output.say(f"  note: {note}")
 

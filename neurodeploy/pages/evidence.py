@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurodeploy.chip import Chip
 from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
@@ -10,6 +11,7 @@ from neurodeploy.pages.markup import NONE, Html, element, escape, join, section,
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
 from neurodeploy.program import How, Range
+from neurodeploy.quantity import Quantity
 
 
 def spikes(page: Page) -> Html:
@@ -242,7 +244,7 @@ def constants(page: Page) -> Html:
             kind(q.kind),
             element("span", q.source, cls="source"),
         )
-        for name, q in page.chip.constants.items()
+        for name, q in _constants(page.chip).items()
     ]
     return section(
         "constants",
@@ -258,6 +260,14 @@ def constants(page: Page) -> Html:
             cls="source",
         ),
     )
+
+
+def _constants(chip: Chip) -> dict[str, Quantity]:
+    """Those of all performance levels, with the level's name."""
+    levels = {
+        f"{name}, {level}": q for level, own in chip.levels.items() for name, q in own.items()
+    }
+    return {**chip.constants, **levels}
 
 
 def provenance(page: Page) -> Html:
