@@ -329,6 +329,12 @@ def cores_of(program: Program) -> Cores:
     return target.cores(program)
 
 
+def evidence_of(program: Program) -> tuple[Evidence, ...]:
+    """What the program's target says on it, if that says anything."""
+    target = get_target(program.target)
+    return target.evidence(program) if isinstance(target, Evident) else ()
+
+
 def get_backend(target: Target, name: str | Backend | None) -> Backend:
     """The target's backend called `name`, or for None its first; or the one that is given.
 

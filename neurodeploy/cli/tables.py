@@ -15,7 +15,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference, from_metadata
-from neurodeploy.target import Evidence, Evident, get_target
+from neurodeploy.target import evidence_of
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -211,18 +211,13 @@ def program(output: Output, compiled: Program) -> None:
             for r in compiled.ranges
         ],
     )
-    known = _evidence(compiled)
+    known = evidence_of(compiled)
     if known:
         output.table(
             f"how sure it is that {compiled.target} does this",
             ("", "basis", "what is known"),
             [(item.subject, item.basis, item.text) for item in known],
         )
-
-
-def _evidence(compiled: Program) -> tuple[Evidence, ...]:
-    target = get_target(compiled.target)
-    return target.evidence(compiled) if isinstance(target, Evident) else ()
 
 
 def program_data(compiled: Program) -> dict[str, Any]:
@@ -241,7 +236,7 @@ def program_data(compiled: Program) -> dict[str, Any]:
         ],
         "lowerings": [vars(item) for item in compiled.lowerings],
         "ranges": [vars(item) for item in compiled.ranges],
-        "evidence": [vars(item) for item in _evidence(compiled)],
+        "evidence": [vars(item) for item in evidence_of(compiled)],
         "provenance": dict(compiled.provenance),
     }
 

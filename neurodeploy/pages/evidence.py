@@ -12,6 +12,7 @@ from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
 from neurodeploy.program import How, Range
 from neurodeploy.quantity import Quantity
+from neurodeploy.target import evidence_of
 
 
 def spikes(page: Page) -> Html:
@@ -164,7 +165,15 @@ def lowering(page: Page) -> Html:
     else:
         how = join(("how it was lowered", kind("derived")), " ")
         body = table(("difference", "", "populations", how), rows, cls="lowered")
-    return section("lowering", "6  How the model was lowered to the chip", body)
+    known = evidence_of(page.program)
+    sure = [
+        element("p", "How sure it is that the chip does what the simulator does:"),
+        table(("subject", "basis", "what is known", "source"), [
+            (item.subject, item.basis, item.text, item.source) for item in known
+        ]),
+    ]  # fmt: skip
+    title = "6  How the model was lowered to the chip"
+    return section("lowering", title, body, *(sure if known else ()))
 
 
 def ranges(page: Page) -> Html:

@@ -34,6 +34,7 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
             continue
         for synapses in incoming:
             found += _synapses(synapses, MODELS[population.model], chip)
+            found += _tick(synapses, program, chip)
         found += violations(population, incoming, cores)
     if found:
         return tuple(found)
@@ -72,6 +73,17 @@ def _synapses(synapses: Synapses, model: Model, chip: Chip) -> Iterator[Violatio
     if synapses.graded:
         rule, fix = f"{chip.name}.graded-messages", "Send spikes."
         yield Violation(rule, name, 1, 0, "graded messages", WORDS, fix)
+
+
+def _tick(synapses: Synapses, program: Program, chip: Chip) -> Iterator[Violation]:
+    """A spike arrives a tick after it was sent at least, so forward is always deeper."""
+    order = list(program.shapes)
+    depth = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
+    source, target = synapses.source, synapses.target
+    if order.index(source) < order.index(target) and depth[source] == depth[target]:
+        fix = f"Put {target} one step deeper than {source}."
+        rule = f"{chip.name}.tick-per-synapse"
+        yield Violation(rule, synapses.name, 1, 0, "synapses without a tick", WORDS, fix)
 
 
 def _packets(name: str, measured: int, program: Program, chip: Chip) -> Iterator[Violation]:
