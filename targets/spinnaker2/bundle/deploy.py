@@ -35,7 +35,7 @@ import numpy as np
 BUNDLE, REPORT = "neurodeploy-spinnaker2-bundle", "neurodeploy-spinnaker2-report"
 VERSION = 1
 ATTEMPTS = 3
-PAUSE = 1.0  # seconds before the second attempt; twice that before the third
+PAUSE = 0.5  # seconds before the second attempt; twice that before the third
 BOARDS = {"chip": "SpiNNaker2Chip", "board48": "SpiNNcloud48NodeBoard"}
 BRIAN2 = (
     "Brian2 is documented to deviate: [threshold] it fires at v > threshold, a chip at v >= "
