@@ -25,6 +25,7 @@ from neurodeploy.mapping.connectivity import reached
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import Golden, IntArray, Program
 from neurodeploy.quantity import Quantity
+from neurodeploy.target import Proposal
 
 SHORTEST = 1e-3
 STEP = 1e-4
@@ -79,6 +80,23 @@ def budget(program: Program, placement: Placement, chip: Chip) -> Budget:
         neurons=neurons,
         busy=busy,
         tick=max(SHORTEST, math.ceil(longest / STEP) * STEP),
+    )
+
+
+def proposals(asked: Budget) -> tuple[Proposal, ...]:
+    """What py-spinnaker2 must be told, and how long the busiest PE of each population takes."""
+
+    def counted(value: float, unit: str, source: str) -> Quantity:
+        return Quantity(value, value, value, unit, "derived", source)
+
+    where = "memory model of targets/spinnaker2/pes.py"
+    return (
+        *(
+            Proposal(name, "set_max_atoms_per_core", counted(atoms, "neurons", where))
+            for name, atoms in asked.atoms.items()
+        ),
+        *(Proposal(name, "busy in a tick at 300 MHz", busy) for name, busy in asked.busy.items()),
+        Proposal("program", "sys_tick_in_s", counted(asked.tick, "s", "longest estimate of busy")),
     )
 
 
