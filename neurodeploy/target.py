@@ -154,6 +154,42 @@ class Reads(Protocol):
         """
 
 
+class Report(Backend, Protocol):
+    """A run elsewhere, read back: as a `Backend` it gives what was recorded, and runs nothing."""
+
+    @property
+    def samples(self) -> int:
+        """How many were run."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the run itself complained of."""
+
+    @property
+    def measured(self) -> Mapping[str, Quantity]:
+        """What it measured, per inference; raises `TargetError` where that is nothing."""
+
+
+@runtime_checkable
+class Bundles(Protocol):
+    """A target whose programs go to the owner of a chip as a folder, and come back as a report."""
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """Write the folder and return a SHA-256 of its content.
+
+        Raises `DesignRuleError`, `ModelError`, `InputError` and `FileError`.
+        """
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """A report of a run of `program`; raises `FileError`."""
+
+
 Basis = Literal["recorded on a chip", "read in chip code", "inferred"]
 
 
@@ -311,14 +347,22 @@ def cores_of(program: Program) -> Cores:
     return target.cores(program)
 
 
-def get_backend(target: Target, name: str | None) -> Backend:
-    """The target's backend called `name`, or for None its first.
+def evidence_of(program: Program) -> tuple[Evidence, ...]:
+    """What the program's target says on it, if that says anything."""
+    target = get_target(program.target)
+    return target.evidence(program) if isinstance(target, Evident) else ()
+
+
+def get_backend(target: Target, name: str | Backend | None) -> Backend:
+    """The target's backend called `name`, or for None its first; or the one that is given.
 
     Raises
     ------
     TargetError
         It has none of that name.
     """
+    if name is not None and not isinstance(name, str):
+        return name
     backends = target.backends
     chosen = next(iter(backends)) if name is None else name
     if chosen not in backends:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli import inspection, tables
+from neurodeploy.cli import bundles, inspection, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -31,7 +32,13 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", required=True, help=".npy or .npz with spikes (samples, steps, *shape)"
     )
-    parser.add_argument("-o", "--output", required=True, help="the .ndp program to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="the .ndp program to write; or a folder/, which gets a bundle for the chip's owner "
+        "where the target has one",
+    )
     semantics_arguments(parser)
 
 
@@ -47,7 +54,12 @@ def _compile(arguments: argparse.Namespace, output: Output) -> int:
     )
     if semantics is not None:
         output.say(f"where the file does not say its semantics: {semantics.name}")
-    digest = program.save(arguments.output)
+    save = (
+        functools.partial(api.bundle, program)
+        if bundles.is_folder(arguments.output)
+        else program.save
+    )
+    digest = save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
     output.result({**tables.program_data(program), "file": arguments.output})
@@ -156,6 +168,9 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
     )
     _backend_arguments(parser, "the vendor's runtime, if not the first")
+    parser.add_argument(
+        "--report", help="of a bundle's run on a chip: what it recorded is the vendor's runtime"
+    )
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
 
 
@@ -170,16 +185,21 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         )
     program = _program(arguments.program)
     labels = None if arguments.labels is None else load_labels(arguments.labels)
+    elsewhere = bundles.elsewhere(arguments, program)
+    samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
     verdict = api.verify(
         program,
         load_inputs(arguments.inputs),
         labels=labels,
-        vendor_samples=None if arguments.no_vendor else arguments.vendor_samples,
-        backend=arguments.backend,
+        vendor_samples=None if arguments.no_vendor else samples,
+        backend=arguments.backend if elsewhere is None else elsewhere,
         timeout=arguments.timeout,
     )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
+    if elsewhere is not None:
+        bundles.report(output, elsewhere)
+        data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
     if arguments.page:
         from neurodeploy.pages.html import report
 
@@ -196,12 +216,14 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     output.result(data)
     missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
     left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
-    return 0 if verdict.passed or left_out else 1
+    complained = elsewhere is not None and bool(elsewhere.problems)
+    return 0 if (verdict.passed and not complained) or left_out else 1
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", nargs="?", help="a .ndp program")
     parser.add_argument("--inputs", help=".npy or .npz with spikes")
+    parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
     parser.add_argument("--level", help="performance level of the chip, if it has several")
     parser.add_argument("--against", help="another .ndp program: which of the two costs less")
     parser.add_argument(
@@ -219,6 +241,8 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.program is None or arguments.inputs is None:
         raise FileError("needed, or --validate", node="a program and --inputs")
     program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
+    elsewhere = None if arguments.report is None else api.read_report(arguments.report, program)
+    measured = None if elsewhere is None else elsewhere.measured
     report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
     data = report.to_dict()
@@ -229,6 +253,9 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
         ranking = api.rank(program, other, inputs, level=arguments.level)
         costs.ranking(output, ranking, arguments.program, arguments.against)
         data["ranking"] = ranking.to_dict()
+    if elsewhere is not None and measured is not None:
+        bundles.measured(output, elsewhere.title, measured)
+        data["measured"] = {name: quantity.to_dict() for name, quantity in measured.items()}
     output.result(data)
     return 0
 
@@ -275,6 +302,7 @@ COMMANDS = (
         _compile_arguments,
         _compile,
     ),
+    bundles.bundle,
     Command(
         "convert",
         "write a .nir graph with its semantics, exactly or for common importers",

@@ -15,7 +15,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference, from_metadata
-from neurodeploy.target import Evidence, Evident, get_target
+from neurodeploy.target import evidence_of
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -212,18 +212,13 @@ def program(output: Output, compiled: Program) -> None:
             for r in compiled.ranges
         ],
     )
-    known = _evidence(compiled)
+    known = evidence_of(compiled)
     if known:
         output.table(
             f"how sure it is that {compiled.target} does this",
             ("", "basis", "what is known"),
             [(item.subject, item.basis, item.text) for item in known],
         )
-
-
-def _evidence(compiled: Program) -> tuple[Evidence, ...]:
-    target = get_target(compiled.target)
-    return target.evidence(compiled) if isinstance(target, Evident) else ()
 
 
 def program_data(compiled: Program) -> dict[str, Any]:
@@ -242,7 +237,7 @@ def program_data(compiled: Program) -> dict[str, Any]:
         ],
         "lowerings": [vars(item) for item in compiled.lowerings],
         "ranges": [vars(item) for item in compiled.ranges],
-        "evidence": [vars(item) for item in _evidence(compiled)],
+        "evidence": [vars(item) for item in evidence_of(compiled)],
         "provenance": dict(compiled.provenance),
     }
 
@@ -335,6 +330,19 @@ def energy(output: Output, report: EnergyReport) -> None:
     ]
     title = f"counts per inference, over {report.samples} samples"
     output.table(title, ("", "mean", "range", "kind"), counted)
+    if report.metrics is not None:
+        output.table(
+            "NeuroBench's metrics",
+            ("", "value", "kind"),
+            [
+                (
+                    name.replace("_", " "),
+                    f"{q.typical:,.4g} {q.unit if q.unit != '1' else ''}",
+                    q.kind,
+                )
+                for name, q in vars(report.metrics).items()
+            ],
+        )
     for note in report.notes:
         output.say(f"  note: {note}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurodeploy.chip import Chip
 from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
@@ -11,6 +12,8 @@ from neurodeploy.pages.markup import NONE, Html, element, escape, join, section,
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
 from neurodeploy.program import How, Range
+from neurodeploy.quantity import Quantity
+from neurodeploy.target import evidence_of
 
 
 def spikes(page: Page) -> Html:
@@ -164,7 +167,15 @@ def lowering(page: Page) -> Html:
     else:
         how = join(("how it was lowered", kind("derived")), " ")
         body = table(("difference", "", "populations", how), rows, cls="lowered")
-    return section("lowering", "6  How the model was lowered to the chip", body)
+    known = evidence_of(page.program)
+    sure = [
+        element("p", "How sure it is that the chip does what the simulator does:"),
+        table(("subject", "basis", "what is known", "source"), [
+            (item.subject, item.basis, item.text, item.source) for item in known
+        ]),
+    ]  # fmt: skip
+    title = "6  How the model was lowered to the chip"
+    return section("lowering", title, body, *(sure if known else ()))
 
 
 def ranges(page: Page) -> Html:
@@ -244,7 +255,7 @@ def constants(page: Page) -> Html:
             kind(q.kind),
             element("span", q.source, cls="source"),
         )
-        for name, q in page.chip.constants.items()
+        for name, q in _constants(page.chip).items()
     ]
     return section(
         "constants",
@@ -260,6 +271,14 @@ def constants(page: Page) -> Html:
             cls="source",
         ),
     )
+
+
+def _constants(chip: Chip) -> dict[str, Quantity]:
+    """Those of all performance levels, with the level's name."""
+    levels = {
+        f"{name}, {level}": q for level, own in chip.levels.items() for name, q in own.items()
+    }
+    return {**chip.constants, **levels}
 
 
 def provenance(page: Page) -> Html:

@@ -13,6 +13,7 @@ from neurodeploy.costs.estimate import EnergyReport
 from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import Program
+from neurodeploy.target import evidence_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Page:
             "energy": self.energy.to_dict(),
             "resources": self.placement.to_dict(),
             "lowerings": [vars(item) for item in self.program.lowerings],
+            "evidence": [vars(item) for item in evidence_of(self.program)],
             "ranges": [vars(item) for item in self.program.ranges],
             "constants": {name: c.to_dict() for name, c in self.chip.constants.items()},
             "provenance": dict(self.program.provenance),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.target import SpiNNaker2
+
+__all__ = ["Options", "SpiNNaker2", "target"]
 
 target = SpiNNaker2()
 """What the entry point `neurodeploy.targets` names."""

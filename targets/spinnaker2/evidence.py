@@ -33,7 +33,7 @@ EVIDENCE: Mapping[str, Evidence] = {
         "lif_curr_exp_no_delay",
         "recorded on a chip",
         "A trained recurrent layer of 40 neurons over 256 ticks, weights up to 127, reset by "
-        "subtraction: 119 spikes, none of 10,240 cells differs.",
+        "subtraction: 119 spikes, none of 10,200 cells differs.",
         BRAILLE,
     ),
     "lif_no_delay": Evidence(

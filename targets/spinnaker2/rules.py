@@ -58,6 +58,12 @@ RULES = {
         ),
         Rule("graded-messages", "synapses that multiply messages", "synapses", "Send spikes."),
         Rule(
+            "tick-per-synapse",
+            "synapses without a tick",
+            "synapses",
+            "Put {target} one step deeper than {source}.",
+        ),
+        Rule(
             "packets-per-tick",
             "spikes that a PE receives in the busiest tick of the golden inputs",
             "packets per PE and tick",
@@ -83,6 +89,7 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
             continue
         for synapses in incoming:
             found += _synapses(synapses, MODELS[population.model], chip)
+            found += _tick(synapses, program, chip)
         found += violations(population, incoming, cores)
     if found:
         return tuple(found)
@@ -144,3 +151,13 @@ def _synapses(synapses: Synapses, model: Model, chip: Chip) -> Iterator[Violatio
         yield _violation(chip, "delay-range", name, most, model.delays)
     if synapses.graded:
         yield _violation(chip, "graded-messages", name, 1, 0)
+
+
+def _tick(synapses: Synapses, program: Program, chip: Chip) -> Iterator[Violation]:
+    """A spike arrives a tick after it was sent at least, so forward is always deeper."""
+    order = list(program.shapes)
+    depth = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
+    source, target = synapses.source, synapses.target
+    if order.index(source) < order.index(target) and depth[source] == depth[target]:
+        ends = {"source": source, "target": target}
+        yield _violation(chip, "tick-per-synapse", synapses.name, 1, 0, **ends)

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.resources
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.errors import TargetError, Violation
+from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Evidence, Proposal
-from neurodeploy.targets.spinnaker2 import evidence, rules
-from neurodeploy.targets.spinnaker2.backends import Board, Ticks
+from neurodeploy.target import Backend, Evidence, Proposal, Report
+from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
+from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.pes import Pes
-from neurodeploy.trace import Trace
+from neurodeploy.trace import Messages, Trace
 
 
 @dataclass(frozen=True)
 class SpiNNaker2:
     """The `Target` for one SpiNNaker2 chip, or a board of 48, through py-spinnaker2."""
 
+    options: Options = field(default_factory=Options)
     name = "spinnaker2"
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {
+        "ticks": Ticks(),
+        "brian2": Brian2(),
+        "board": Board(),
+    }
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -42,8 +51,7 @@ class SpiNNaker2:
 
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
-        program: Program = _module("lowering").lower(network, calibration)
-        return program
+        return lowering.lower(network, calibration, self.options)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
@@ -61,10 +69,21 @@ class SpiNNaker2:
         """See `pes`."""
         return Pes.of(program, self.chip)
 
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """See `bundle.writing`; cores and ticks are chosen for these inputs."""
+        from neurodeploy.targets.spinnaker2.bundle import jobs, writing
 
-def _module(name: str) -> Any:
-    """A module of this package that may not be there yet."""
-    try:
-        return importlib.import_module(f"{__package__}.{name}")
-    except ModuleNotFoundError as error:
-        raise TargetError(f"spinnaker2 has no {name} yet", node="target spinnaker2") from error
+        job = jobs.job_of(program, self.machine, self.chip, inputs, labels)
+        return writing.write_bundle(job, jobs.selftest_job(), self.machine, folder)
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """See `bundle.reading`."""
+        from neurodeploy.targets.spinnaker2.bundle.reading import read_report
+
+        return read_report(path, program)

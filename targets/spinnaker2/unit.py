@@ -66,9 +66,10 @@ def unit_of(
 ) -> Unit:
     """`population`, which is not `refused`, with the model that it needs.
 
-    `lif_conv2d` takes convolutions only.  What else arrives with them, a synaptic current, or
-    self-synapses that differ within a channel turn them into synapses of their own, which every
-    other model takes.
+    `lif_conv2d` is for one convolution and nothing else: no network is known that gave it more.
+    `lif_no_delay` takes several, and self-synapses, one synapse at a time.  Where a synaptic
+    current, another kind of synapses, or self-synapses that differ within a channel forbid to share
+    a kernel, it is written out as a matrix.
 
     Raises
     ------
@@ -94,9 +95,9 @@ def unit_of(
     )
     model = "lif_curr_exp" if filtered(population) else "lif"
     model += "" if delayed else "_no_delay"
-    return Unit(
-        population, "lif_conv2d" if kernels else model, depth[population.name], arrivals, whole
-    )
+    if kernels and len(ops) == 1 and (whole is None or integrates(population)):
+        model = "lif_conv2d"
+    return Unit(population, model, depth[population.name], arrivals, whole)
 
 
 def in_relays(convolution: bool, delay: int, options: Options) -> bool:

@@ -19,8 +19,8 @@ from neurodeploy.program import Neurons, Program, Synapses
 def quantised(net: Network, program: Program) -> Network:
     """`net` in chip units: integer weights, and float32 registers as float64.
 
-    A register T is tested by `>=`.  With a self-synapse of weight -k, what a spike takes away by
-    the next step is alpha T + k.
+    A register T is tested by `>=`, which for float32 potentials is `>` of the number below it.
+    With a self-synapse of weight -k, what a spike takes away by the next step is alpha T + k.
     """
     populations = tuple(_population(program, p) for p in net.populations)
     connections = tuple(_connection(program, c) for c in net.connections)
@@ -72,6 +72,8 @@ def _population(program: Program, population: Population) -> Population:
             taken = taken / decay if semantics.reset_timing == "immediate" else taken
             taken = taken / semantics.reset_amount
             threshold = np.where(supplied != 0, taken, threshold)
+        elif semantics.reset == "zero" and semantics.comparison == ">":
+            threshold = np.nextafter(threshold.astype(np.float32), np.float32(0)).astype(float)
         elif not _on_integers(population, registers):
             semantics = replace(semantics, comparison=">=")
         changes["threshold"] = threshold

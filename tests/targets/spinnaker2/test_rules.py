@@ -133,3 +133,16 @@ def test_golden_inputs_are_stored_where_they_are_sent_from() -> None:
     assert np.bincount(placement.core[name]).tolist() == [100, 100, 100]
     memory = {item.name: item for item in placement.resources[name]}["data memory, busiest core"]
     assert memory.used == 4_656 + 4 * 100 * (1 + 40)
+
+
+def test_a_synapse_that_takes_no_tick() -> None:
+    """The simulator would deliver at once; the chip, and its second implementation, do not."""
+    program = selftest.program()
+    assert not TARGET.check(program)
+    early = tuple(replace(population, depth=0) for population in program.populations)
+    violations = TARGET.check(replace(program, populations=early))
+    assert {v.rule for v in violations} == {"spinnaker2.tick-per-synapse"}
+    assert [v.node for v in violations] == [
+        "input->field, excitatory", "inhibitor->field, inhibitory",
+    ]  # fmt: skip
+    assert violations[0].fix == "Put field one step deeper than input."
