@@ -271,6 +271,7 @@ def _energy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
+    from neurodeploy.cli import costs
 
     if arguments.validate:
         return _validate(output)
@@ -279,10 +280,9 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
     program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
     report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
+    costs.sources(output, report)
     data = report.to_dict()
     if arguments.against:
-        from neurodeploy.cli import costs
-
         other = _program(arguments.against)
         ranking = api.rank(program, other, inputs, level=arguments.level)
         costs.ranking(output, ranking, arguments.program, arguments.against)
