@@ -235,6 +235,7 @@ def _energy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
+    from neurodeploy.cli import costs
 
     if arguments.validate:
         return _validate(output)
@@ -245,10 +246,9 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
     measured = None if elsewhere is None else elsewhere.measured
     report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
+    costs.sources(output, report)
     data = report.to_dict()
     if arguments.against:
-        from neurodeploy.cli import costs
-
         other = _program(arguments.against)
         ranking = api.rank(program, other, inputs, level=arguments.level)
         costs.ranking(output, ranking, arguments.program, arguments.against)

@@ -16,6 +16,7 @@ from neurodeploy.cli import main
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 from tests import net_files
+from tests.costs.provenance import unproven
 
 SHAPE = (6,)
 
@@ -115,6 +116,24 @@ def test_inspect_gives_every_reason_why_it_does_not_fit(folder: Path, capsys) ->
     assert "it does not compile for spinnaker2" in text
     assert "257 > 256 neurons per PE" in text
     assert main(["inspect", "image.nir", "--map", "m.svg"]) == 2
+
+
+def test_energy_of_two_programs_with_all_sources(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    capsys.readouterr()
+    command = ["energy", "m.ndp", "--inputs", "x.npy", "--against", "m.ndp"]
+    assert main([*command, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert not list(unproven(data))
+    assert data["ranking"]["by_name"]["total"]["probability"]["typical"] == 0.5
+    assert main(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    parts = [q for line in data["lines"] for q in (line["total"], *line["parts"].values())]
+    for quantity in (*parts, data["total"], data["latency"], *data["comparisons"].values()):
+        assert quantity["source"] in text
+    assert "50.0%" in text
+    assert main([*command, "--level", "x"]) == 2
+    assert "no performance level 'x'" in capsys.readouterr().err
 
 
 def test_verify_without_the_vendor_says_not_run(folder: Path, capsys) -> None:
