@@ -17,7 +17,7 @@ from neurodeploy import reference
 from neurodeploy._version import __version__
 from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
-from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.errors import DesignRuleError, InputError, TargetError
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
@@ -26,8 +26,16 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Reads, cores_of, get_backend, get_target
-from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs
+from neurodeploy.target import (
+    Backend,
+    Bundles,
+    Reads,
+    Report,
+    cores_of,
+    get_backend,
+    get_target,
+)
+from neurodeploy.trace import Inputs, Spikes, Trace, check_inputs, check_labels
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -201,7 +209,7 @@ def verify(
     labels: NDArray[Any] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
@@ -284,3 +292,63 @@ def place(program: Program) -> Placement:
     from neurodeploy import mapping
 
     return mapping.place(program, cores_of(program))
+
+
+def bundle(
+    program: Program,
+    folder: str | Path,
+    inputs: Inputs | None = None,
+    *,
+    labels: NDArray[Any] | None = None,
+) -> str:
+    """Write a folder with which the owner of a chip runs `program`, and reports what it did.
+
+    Parameters
+    ----------
+    inputs: spikes (samples, steps, *shape) to run there; those of the golden traces if None.
+    labels: integer class per sample.
+
+    Returns
+    -------
+    A SHA-256 of what is in it.
+
+    Raises
+    ------
+    TargetError
+        Programs of this target run otherwise.
+    DesignRuleError, ModelError
+        The program, on these inputs, cannot run on the chip.
+    FileError
+        The folder holds something else, or cannot be written.
+    """
+    if inputs is None:
+        if program.golden is None:
+            raise InputError("the program has no golden traces, so inputs are needed")
+        inputs = program.golden.inputs
+    spikes = check_inputs(inputs, program.input_shapes, program.graded)
+    truth = check_labels(labels, len(next(iter(spikes.values()))))
+    return _bundles(program).write_bundle(program, Path(folder), spikes, truth)
+
+
+def read_report(path: str | Path, program: Program) -> Report:
+    """What a bundle's run reported; as `backend` of `verify` it is the vendor's runtime.
+
+    Raises
+    ------
+    FileError
+        Missing, no report, or of another program.
+    TargetError
+        The target has no bundles.
+    """
+    return _bundles(program).read_report(Path(path), program)
+
+
+def _bundles(program: Program) -> Bundles:
+    target = get_target(program.target)
+    if not isinstance(target, Bundles):
+        raise TargetError(
+            "it has no bundles",
+            node=f"target {program.target}",
+            hint="Its programs are .ndp files.",
+        )
+    return target

@@ -19,12 +19,14 @@ from neurodeploy.chip import Chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.quantity import Quantity
 from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
     from neurodeploy.mapping.cores import Cores
+    from neurodeploy.mapping.placement import Placement
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -152,6 +154,42 @@ class Reads(Protocol):
         """
 
 
+class Report(Backend, Protocol):
+    """A run elsewhere, read back: as a `Backend` it gives what was recorded, and runs nothing."""
+
+    @property
+    def samples(self) -> int:
+        """How many were run."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the run itself complained of."""
+
+    @property
+    def measured(self) -> Mapping[str, Quantity]:
+        """What it measured, per inference; raises `TargetError` where that is nothing."""
+
+
+@runtime_checkable
+class Bundles(Protocol):
+    """A target whose programs go to the owner of a chip as a folder, and come back as a report."""
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """Write the folder and return a SHA-256 of its content.
+
+        Raises `DesignRuleError`, `ModelError`, `InputError` and `FileError`.
+        """
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """A report of a run of `program`; raises `FileError`."""
+
+
 Basis = Literal["recorded on a chip", "read in chip code", "inferred"]
 
 
@@ -185,6 +223,23 @@ class Places(Protocol):
 
     def cores(self, program: Program) -> Cores:
         """The chip's cores, as `program` uses them."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A setting for the one who runs a program, or a fact that it follows from."""
+
+    node: str
+    what: str
+    value: Quantity
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """A target whose runtime must be told how to run a program."""
+
+    def proposals(self, program: Program, placement: Placement) -> tuple[Proposal, ...]:
+        """Settings, from the program's golden traces, which it must have."""
 
 
 @runtime_checkable
@@ -298,14 +353,16 @@ def evidence_of(program: Program) -> tuple[Evidence, ...]:
     return target.evidence(program) if isinstance(target, Evident) else ()
 
 
-def get_backend(target: Target, name: str | None) -> Backend:
-    """The target's backend called `name`, or for None its first.
+def get_backend(target: Target, name: str | Backend | None) -> Backend:
+    """The target's backend called `name`, or for None its first; or the one that is given.
 
     Raises
     ------
     TargetError
         It has none of that name.
     """
+    if name is not None and not isinstance(name, str):
+        return name
     backends = target.backends
     chosen = next(iter(backends)) if name is None else name
     if chosen not in backends:

@@ -64,6 +64,7 @@ class EnergyReport:
     counted: what was counted per inference; low, typical, high are minimum, mean, maximum.
     notes: assumptions and warnings.
     measured: what a run on the chip gave, by name; see `with_measured`.
+    metrics: NeuroBench's, where they were asked for.
     """
 
     chip: str
@@ -77,6 +78,7 @@ class EnergyReport:
     counted: Mapping[str, Quantity]
     notes: tuple[str, ...]
     measured: Mapping[str, Quantity] = field(default_factory=dict)
+    metrics: Metrics | None = None
 
     def line(self, name: str) -> Line:
         """The line called `name`, which must exist."""
@@ -100,8 +102,9 @@ class EnergyReport:
         return replace(self, measured=dict(measured))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; metrics in NeuroBench's names."""
+        metrics = None if self.metrics is None else self.metrics.to_dict()
+        return {**asdict(self), "metrics": metrics}
 
 
 def estimate(
@@ -121,7 +124,7 @@ def estimate(
 
     Parameters
     ----------
-    metrics: of the same run; with them processors stand among the comparisons.
+    metrics: of the same run, for the report; with them processors stand among the comparisons.
 
     Raises
     ------
@@ -157,6 +160,7 @@ def estimate(
         },
         counted=_counted(counts, placement),
         notes=notes(counts, chip, placement),
+        metrics=metrics,
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.mapping.connectivity import fan_out
-from neurodeploy.program import Program, Synapses
+from neurodeploy.program import IntArray, Program
 from neurodeploy.quantity import Kind, Quantity
-from neurodeploy.trace import Trace
+from neurodeploy.trace import Counting, Trace
 
 WIDTHS = (np.int8, np.int16, np.int32, np.int64)
 
@@ -59,12 +59,13 @@ def metrics(program: Program, trace: Trace) -> Metrics:
     stored = [s.weight for s in program.synapses if s.kind != "one-to-one"]
     zeros = sum(int(np.count_nonzero(weight == 0)) for weight in stored)
     weights = sum(weight.size for weight in stored)
-    spikes = sum(_active(trace.sent(p.name)) for p in program.populations)
+    met = {name: _met(trace, name) for name in program.shapes}
+    spikes = sum(int(sum(part.sum() for part in met[p.name])) for p in program.populations)
     cells = sum(p.size for p in program.populations) * trace.samples * trace.steps
     macs = acs = dense = 0
     for synapses in program.synapses:
-        effective = _operations(synapses, trace)
-        acs, macs = acs + effective[0], macs + effective[1]
+        binary, others = (int(part @ fan_out(synapses)) for part in met[synapses.source])
+        acs, macs = acs + binary, macs + others
         full = fan_out(replace(synapses, weight=np.ones_like(synapses.weight)))
         dense += int(full.sum()) * trace.samples * trace.steps
     per_sample = f"per sample, over {trace.samples} samples"
@@ -81,19 +82,17 @@ def metrics(program: Program, trace: Trace) -> Metrics:
     )
 
 
-def _operations(synapses: Synapses, trace: Trace) -> tuple[int, int]:
-    """(accumulates, multiply-accumulates) over all samples and steps."""
-    sent = trace.sent(synapses.source)
-    reached = fan_out(synapses)
-    steps = sent.reshape(trace.samples, trace.steps, -1)
-    binary = np.array([np.isin(steps[:, t], (-1, 0, 1)).all() for t in range(trace.steps)])
-    active = np.count_nonzero(steps, axis=0)  # (steps, neurons)
-    per_step = (active * reached).sum(axis=1)
-    return int(per_step[binary].sum()), int(per_step[~binary].sum())
-
-
-def _active(sent: NDArray[Any]) -> int:
-    return int(np.count_nonzero(sent))
+def _met(trace: Trace, name: str) -> tuple[IntArray, IntArray]:
+    """How often each neuron sent something, int64 (neurons,): in steps of -1, 0, 1, and others."""
+    values = trace.values.get(name)
+    graded = values is not None and values.dtype == np.int32
+    if not graded and isinstance(trace.spikes, Counting):  # packed: never more than one
+        counts = trace.counts(name).sum(axis=0).reshape(-1)
+        return counts, np.zeros_like(counts)
+    sent = trace.sent(name).reshape(trace.samples, trace.steps, -1)
+    binary = np.abs(sent).max(axis=(0, 2)) <= 1
+    active = np.count_nonzero(sent, axis=0)
+    return active[binary].sum(axis=0), active[~binary].sum(axis=0)
 
 
 def _bytes(array: NDArray[Any]) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from neurodeploy.chip import Chip
 from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.pages import rasters
+from neurodeploy.pages.core_map import core_map
 from neurodeploy.pages.markup import NONE, Html, element, escape, join, section, table
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
 from neurodeploy.program import How, Range
+from neurodeploy.quantity import Quantity
 from neurodeploy.target import evidence_of
 
 
@@ -85,6 +88,7 @@ def resources(page: Page) -> Html:
             numeric=(1, 2),
         ),
         _per_population(placement),
+        core_map(placement),
     )
 
 
@@ -251,7 +255,7 @@ def constants(page: Page) -> Html:
             kind(q.kind),
             element("span", q.source, cls="source"),
         )
-        for name, q in page.chip.constants.items()
+        for name, q in _constants(page.chip).items()
     ]
     return section(
         "constants",
@@ -267,6 +271,14 @@ def constants(page: Page) -> Html:
             cls="source",
         ),
     )
+
+
+def _constants(chip: Chip) -> dict[str, Quantity]:
+    """Those of all performance levels, with the level's name."""
+    levels = {
+        f"{name}, {level}": q for level, own in chip.levels.items() for name, q in own.items()
+    }
+    return {**chip.constants, **levels}
 
 
 def provenance(page: Page) -> Html:

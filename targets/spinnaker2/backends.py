@@ -50,4 +50,32 @@ class Board:
         raise TargetError(
             "a SpiNNaker2 board runs programs through py-spinnaker2, on its owner's machine",
             node="target spinnaker2",
+            hint="`neurodeploy bundle` writes the folder to run there, and verify --report reads "
+            "back what it recorded.",
         )
+
+
+@dataclass(frozen=True)
+class Brian2:
+    """The `Backend` called `brian2`: that of py-spinnaker2, where it can be imported.
+
+    It deviates from the chip, as its authors say: neurons fire at v > threshold, not at v >=
+    threshold, and those with synaptic currents update these in another order.
+    """
+
+    title = "py-spinnaker2's Brian2 backend, which fires at v > threshold and not at v >= threshold"
+
+    def run(
+        self,
+        program: Program,
+        inputs: Mapping[str, Messages],
+        *,
+        timeout: float,
+        states: bool = False,
+    ) -> Trace:
+        """See `bundle.running.run_in_brian2`."""
+        from neurodeploy.targets.spinnaker2.bundle.running import run_in_brian2
+
+        if states:
+            raise TargetError("the Brian2 backend gives spikes only, no states")
+        return run_in_brian2(program, inputs, timeout=timeout)

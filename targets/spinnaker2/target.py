@@ -6,20 +6,26 @@ import functools
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
+from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Evidence
+from neurodeploy.target import Backend, Evidence, Proposal, Report
 from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
-from neurodeploy.targets.spinnaker2.backends import Board, Ticks
+from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
+from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.pes import Pes
-from neurodeploy.trace import Trace
+from neurodeploy.trace import Messages, Trace
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,11 @@ class SpiNNaker2:
     description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
     semantics = SEMANTICS
     machine = SpiNNaker2Machine()
-    backends: ClassVar[Mapping[str, Backend]] = {"ticks": Ticks(), "board": Board()}
+    backends: ClassVar[Mapping[str, Backend]] = {
+        "ticks": Ticks(),
+        "brian2": Brian2(),
+        "board": Board(),
+    }
 
     @functools.cached_property
     def chip(self) -> Chip:
@@ -51,6 +61,29 @@ class SpiNNaker2:
         """See `rules.check`."""
         return rules.check(program, self.chip)
 
+    def proposals(self, program: Program, placement: Placement) -> tuple[Proposal, ...]:
+        """Neurons on a PE and the length of a tick; see `budget`."""
+        return proposals(budget(program, placement, self.chip))
+
     def cores(self, program: Program) -> Pes:
         """See `pes`."""
         return Pes.of(program, self.chip)
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """See `bundle.writing`; cores and ticks are chosen for these inputs."""
+        from neurodeploy.targets.spinnaker2.bundle import jobs, writing
+
+        job = jobs.job_of(program, self.machine, self.chip, inputs, labels)
+        return writing.write_bundle(job, jobs.selftest_job(), self.machine, folder)
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """See `bundle.reading`."""
+        from neurodeploy.targets.spinnaker2.bundle.reading import read_report
+
+        return read_report(path, program)

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from neurodeploy.costs.validation import (
 )
 from neurodeploy.quantity import Quantity, engineering
 from tests.costs.provenance import unproven
-from tests.pages_of_docs import check, row
+from tests.pages_of_docs import FOLDER, check, row
 
 ANCHORS = {anchor.name: anchor for anchor in anchors()}
 CORE = ("V1", "V2", "V3", "V4")
@@ -139,6 +140,24 @@ def test_what_core_dynamic_reaches() -> None:
     assert {item.name for item in found.core if not item.inside} == {"V5"}
 
 
+def test_notes_of_the_chips_say_the_same() -> None:
+    notes = {name: " ".join(known_chip(name).notes) for name in ("loihi1", "loihi2")}
+    for name, also_without in {"V1": True, "V3": True, "V4": True, "V2": False, "V5": True}.items():
+        item = judged(name)
+        note = notes[ANCHORS[name].chip]
+        assert f"{item.stated.typical / item.measured.typical:.2f}" in note
+        assert not also_without or f"{item.ratio.typical:.2f}" in note
+
+
+def test_the_page_says_what_is_reached() -> None:
+    found = Validation(tuple(judged(name) for name in ANCHORS))
+    text = re.sub(r"\s+", " ", (FOLDER / "energy.md").read_text("utf-8"))
+    assert f"the median factor is {found.median_factor:.2f}: **the first half" in text
+    assert f"With all constants it is {found.stated_median_factor:.2f}" in text
+    assert "80 % are inside" in text
+    assert found.coverage == 0.8
+
+
 def test_whoever_fails_is_shown_with_a_cause() -> None:
     for name, anchor in ANCHORS.items():
         assert anchor.cause, name
@@ -153,14 +172,20 @@ def test_every_number_of_the_report_has_its_kind_and_source() -> None:
     assert list(unproven({"watts": 3.0})) == ["/watts"]
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here without lava-dl's network; with it in tests/conformance/test_pilotnet.py."""
+    monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(tmp_path))
     assert main(["energy", "--validate", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [item["name"] for item in data["rows"]] == list(ANCHORS)
     assert not list(unproven(data))
+    assert str(tmp_path) in data["not_run"]["loihi2"]
     assert main(["energy", "--validate"]) == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "does not hold" in text
+    assert "NOT RUN: networks of loihi2" in text
     assert f"suspected: {ANCHORS['V5'].cause}" in text
     assert main(["energy"]) == 2
     assert "--inputs" in capsys.readouterr().err
