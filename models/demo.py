@@ -45,6 +45,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes
     from neurodeploy.pages.html import report
+    from neurodeploy.target import Bundles, get_target
 
     folder = _folder(arguments.out)
     clock = _Clock(output)
@@ -76,10 +77,26 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     page = folder / "digits.html"
     report(page, program, verdict, energy, title="Handwritten digits", labels=data.test_labels)
     clock.lap("counted what an inference costs")
+    written = [page, folder / "digits.nir", folder / "digits.ndp"]
+    if isinstance(get_target(arguments.target), Bundles):
+        count = arguments.vendor_samples
+        bundle = folder / "bundle"
+        api.bundle(program, bundle, inputs[:count], labels=data.test_labels[:count])
+        written.append(bundle)
+        clock.lap("wrote a bundle that runs it on a board")
+    placement = api.place(program)
     tables.verdict(output, verdict)
+    tables.resources(output, placement)
     tables.energy(output, energy)
-    output.say(f"\nWrote {page}, {folder / 'digits.nir'} and {folder / 'digits.ndp'}")
-    output.result({"verdict": verdict.to_dict(), "energy": energy.to_dict(), "folder": str(folder)})
+    output.say(f"\nWrote {', '.join(map(str, written))}")
+    output.result(
+        {
+            "verdict": verdict.to_dict(),
+            "resources": placement.to_dict(),
+            "energy": energy.to_dict(),
+            "folder": str(folder),
+        }
+    )
     # Without Lava the demo completes, and has said NOT RUN; a difference is a failure.
     return 1 if verdict.status == "failed" else 0
 

@@ -361,5 +361,9 @@ def read_report(path: str | Path, program: Program) -> Report:
 def _bundles(program: Program) -> Bundles:
     target = get_target(program.target)
     if not isinstance(target, Bundles):
-        raise TargetError("its programs are no bundles", node=f"target {program.target}")
+        raise TargetError(
+            "it has no bundles",
+            node=f"target {program.target}",
+            hint="Its programs are .ndp files.",
+        )
     return target

@@ -26,6 +26,7 @@ from neurodeploy.trace import Messages, Trace
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
     from neurodeploy.mapping.cores import Cores
+    from neurodeploy.mapping.placement import Placement
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -222,6 +223,23 @@ class Places(Protocol):
 
     def cores(self, program: Program) -> Cores:
         """The chip's cores, as `program` uses them."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A setting for the one who runs a program, or a fact that it follows from."""
+
+    node: str
+    what: str
+    value: Quantity
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """A target whose runtime must be told how to run a program."""
+
+    def proposals(self, program: Program, placement: Placement) -> tuple[Proposal, ...]:
+        """Settings, from the program's golden traces, which it must have."""
 
 
 @runtime_checkable

@@ -5,83 +5,25 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli import bundles, tables
+from neurodeploy.cli import bundles, inspection, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
+from neurodeploy.cli.semantics import chosen_semantics, semantics_arguments
 from neurodeploy.errors import FileError
-from neurodeploy.frontends.presets import PRESETS, Preset, preset
-from neurodeploy.semantics import Comparison, Integrator, Reset, ResetTiming
 
 if TYPE_CHECKING:
     from neurodeploy.program import Program
-
-
-def _semantics_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "semantics, for files that do not say theirs",
-        "A tool's by name, and single fields instead of that tool's (without a name, euler's).",
-    )
-    group.add_argument("--semantics", choices=tuple(PRESETS), help="see docs/nir.md")
-    group.add_argument("--dt", type=float, help="length of a time step in s")
-    group.add_argument("--integrator", choices=get_args(Integrator))
-    group.add_argument("--reset", choices=get_args(Reset))
-    group.add_argument("--reset-timing", choices=get_args(ResetTiming))
-    group.add_argument("--comparison", choices=get_args(Comparison))
-
-
-def _semantics(arguments: argparse.Namespace) -> Preset | None:
-    fields = ("dt", "integrator", "reset", "reset_timing", "comparison")
-    chosen = {name: value for name in fields if (value := getattr(arguments, name)) is not None}
-    if arguments.semantics is None and not chosen:
-        return None
-    return preset(arguments.semantics or "euler", **chosen)
 
 
 def _program(path: str) -> Program:
     from neurodeploy.program import Program
 
     return Program.load(path)
-
-
-def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a .nir graph, a .net file of lava-dl or a .ndp program")
-    parser.add_argument("--target", help="list where a graph and this target differ")
-    _semantics_arguments(parser)
-
-
-def _inspect(arguments: argparse.Namespace, output: Output) -> int:
-    from neurodeploy import api
-    from neurodeploy.semantics import diff
-    from neurodeploy.target import Places, get_target
-
-    if Path(arguments.file).suffix == ".ndp":
-        program = _program(arguments.file)
-        data = tables.program_data(program)
-        tables.program(output, program)
-        if isinstance(get_target(program.target), Places):
-            placement = api.place(program)
-            tables.resources(output, placement)
-            data["resources"] = placement.to_dict()
-        output.result(data)
-        return 0
-    target = get_target(arguments.target) if arguments.target else None
-    network = api.load(arguments.file, _semantics(arguments))
-    tables.network(output, network)
-    differences = [
-        difference
-        for population in network.populations
-        if target is not None
-        for difference in diff(population.semantics, target.semantics, node=population.name)
-    ]
-    if target is not None:
-        tables.differences(output, differences, target.name)
-    output.result(tables.network_data(network, differences))
-    return 0
 
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +39,13 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
         help="the .ndp program to write; or a folder/, which gets a bundle for the chip's owner "
         "where the target has one",
     )
-    _semantics_arguments(parser)
+    semantics_arguments(parser)
 
 
 def _compile(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
-    semantics = _semantics(arguments)
+    semantics = chosen_semantics(arguments)
     program = api.compile(
         arguments.model,
         target=arguments.target,
@@ -135,7 +77,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
         "importers take them, and how many spikes then differ",
     )
     parser.add_argument("--inputs", help=".npy or .npz by which a portable file is measured")
-    _semantics_arguments(parser)
+    semantics_arguments(parser)
 
 
 def _convert(arguments: argparse.Namespace, output: Output) -> int:
@@ -145,7 +87,7 @@ def _convert(arguments: argparse.Namespace, output: Output) -> int:
         arguments.model,
         arguments.output,
         profile=arguments.profile,
-        semantics=_semantics(arguments),
+        semantics=chosen_semantics(arguments),
         inputs=None if arguments.inputs is None else load_inputs(arguments.inputs),
     )
     tables.written(output, written)
@@ -293,6 +235,7 @@ def _energy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
+    from neurodeploy.cli import costs
 
     if arguments.validate:
         return _validate(output)
@@ -303,10 +246,9 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
     measured = None if elsewhere is None else elsewhere.measured
     report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
+    costs.sources(output, report)
     data = report.to_dict()
     if arguments.against:
-        from neurodeploy.cli import costs
-
         other = _program(arguments.against)
         ranking = api.rank(program, other, inputs, level=arguments.level)
         costs.ranking(output, ranking, arguments.program, arguments.against)
@@ -350,8 +292,8 @@ COMMANDS = (
         "inspect",
         "show what a .nir or .net graph or a .ndp program is",
         "neurodeploy inspect model.nir --target loihi2",
-        _inspect_arguments,
-        _inspect,
+        inspection.arguments,
+        inspection.run,
     ),
     Command(
         "compile",

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 from neurodeploy.cli.output import Output
 from neurodeploy.cli.tables import interval
+from neurodeploy.costs.estimate import EnergyReport
 from neurodeploy.costs.ranking import Ranking
 from neurodeploy.costs.validation import COVERAGE, MEDIAN_ERROR, Validation
 from neurodeploy.quantity import engineering
+
+
+def sources(output: Output, report: EnergyReport) -> None:
+    """Where every figure of an energy report comes from."""
+    output.say("\n[bold]Sources[/]")
+    named = [(line.name, line.total) for line in report.lines]
+    named += [(part, q) for line in report.lines for part, q in line.parts.items()]
+    named += [("total", report.total), ("latency", report.latency), ("power", report.power)]
+    named += [*report.comparisons.items(), *report.measured.items()]
+    for name, quantity in named:
+        output.say(escape(f"  {name}: {quantity.source}"))
 
 
 def ranking(output: Output, found: Ranking, first: str, second: str) -> None:
@@ -29,7 +43,7 @@ def ranking(output: Output, found: Ranking, first: str, second: str) -> None:
 def validation(output: Output, found: Validation) -> None:
     """Every prediction against its measurement, what fails with its suspected cause."""
     output.table(
-        "predicted against measured; no prediction uses a constant that rests on its measurement",
+        "predicted (derived) against measured (literature); no constant rests on its measurement",
         ("", "measured", "predicted", "interval", "ratio", "inside", "ratio, all constants"),
         [
             (
@@ -47,6 +61,7 @@ def validation(output: Output, found: Validation) -> None:
     for row in (*found.rows, *found.simulated):
         output.say(f"  {row.name}  {row.title}; {row.chip}; {' + '.join(row.lines)}")
         output.say(f"      measured: {row.measured.source} ({row.measured.kind})")
+        output.say(f"      predicted: {row.predicted.source} ({row.predicted.kind})")
         output.say(f"      counts: {row.counted_by}")
         for name, published in row.published.items():
             counted = row.counts[name]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from neurodeploy.frontends.nir_write import Written
     from neurodeploy.mapping.placement import Placement
     from neurodeploy.quantity import Quantity
+    from neurodeploy.target import Proposal
 
 BADGES = {
     "passed": "[bold green]PASSED[/]",
@@ -288,6 +289,17 @@ def resources(output: Output, placement: Placement) -> None:
         for item in items
     ]
     output.table("resources", ("population", "resource", "used", "available", "", "kind"), rows)
+    crossed = placement.links
+    output.say(
+        f"golden inputs: {crossed.hops:,} hops between routers, at most {crossed.busiest:,} "
+        "packets on one link"
+    )
+
+
+def proposals(output: Output, settings: Sequence[Proposal]) -> None:
+    """What the one who runs a program should set."""
+    rows = [(p.node, p.what, *interval(p.value)) for p in settings]
+    output.table("proposed", ("node", "what", "value", "interval", "kind"), rows)
 
 
 def energy(output: Output, report: EnergyReport) -> None:

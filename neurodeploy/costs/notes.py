@@ -50,7 +50,7 @@ def extrapolated(counts: Counts, chip: Chip, placement: Placement) -> list[str]:
     """
     spikes = int(counts.total(counts.spikes).sum())
     sent = spikes + int(counts.total(counts.inputs).sum())
-    neurons = sum(len(core) for core in placement.core.values())
+    neurons = int(counts.total(counts.updates)[0] // counts.chip_steps[0])
     found = {
         "firing_rate": spikes / (neurons * int(counts.steps.sum())),
         "cores": float(placement.cores),

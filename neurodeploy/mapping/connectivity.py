@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,71 @@ def reached(synapses: Synapses, core: IntArray) -> tuple[IntArray, IntArray]:
     """
     if synapses.kind == "dense":
         return summed(synapses.weight != 0, core)
-    cores = np.unique(core)
-    on_core = ((core == one).reshape(synapses.out_shape).astype(np.float64) for one in cores)
-    return cores, np.stack([_onto(synapses, targets) for targets in on_core])
+    size, rows = math.prod(synapses.in_shape), []
+    for _, reach, counts in _by_core(synapses, core):
+        rows.append(np.bincount(reach, counts, size))
+    return np.unique(core), np.rint(rows).astype(np.int64)
+
+
+def reaching(links: Sequence[Synapses], core: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """For each core, ascending, which source neurons have synapses on it, int64, ascending.
+
+    Parameters
+    ----------
+    links: synapses with one source and one target.
+    core: core of each target neuron, int64 (target neurons,), C order.
+    """
+    for group in zip(*(_by_core(synapses, core) for synapses in links), strict=True):
+        sources = [reach[counts > 0] for _, reach, counts in group]
+        yield group[0][0], sources[0] if len(sources) == 1 else np.unique(np.concatenate(sources))
+
+
+def _by_core(synapses: Synapses, core: IntArray) -> Iterator[tuple[int, IntArray, IntArray]]:
+    """Core, some source neurons, ascending, and how many synapses each has there; others: none."""
+    if synapses.kind == "dense":
+        cores, counts = summed(synapses.weight != 0, core)
+        everyone = np.arange(counts.shape[1])
+        for one, row in zip(cores.tolist(), counts, strict=True):
+            yield one, everyone, row
+        return
+    order = np.argsort(core, kind="stable")
+    cores, first = np.unique(core[order], return_index=True)
+    for one, targets in zip(cores.tolist(), np.split(order, first[1:]), strict=True):
+        if synapses.kind == "one-to-one":
+            yield one, targets, (synapses.weight.reshape(-1)[targets] != 0).astype(np.int64)
+        else:
+            yield one, *_window(synapses, targets)
+
+
+def _window(synapses: Synapses, targets: IntArray) -> tuple[IntArray, IntArray]:
+    """Source neurons in the window of a convolution that some targets see, and their synapses."""
+    _, rows, columns = np.unravel_index(targets, synapses.out_shape)
+    top, left, height, width = rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1
+    shape = tuple(
+        int((n - 1) * s + d * (k - 1) + 1)
+        for n, s, d, k in zip(
+            (height, width),
+            synapses.stride,
+            synapses.dilation,
+            synapses.weight.shape[2:],
+            strict=True,
+        )
+    )
+    existing = (synapses.weight != 0).astype(np.float64)
+    channels, in_rows, in_columns = synapses.in_shape
+    seen = Conv2d(
+        existing, (channels, *shape), synapses.stride, (0, 0), synapses.dilation, synapses.groups
+    )
+    there = np.zeros(synapses.out_shape)
+    there.reshape(-1)[targets] = 1
+    there = there[:, top : top + height, left : left + width]
+    counts = np.rint(seen.adjoint(there[None])[0]).astype(np.int64)
+    y = np.arange(shape[0]) + top * synapses.stride[0] - synapses.padding[0]
+    x = np.arange(shape[1]) + left * synapses.stride[1] - synapses.padding[1]
+    inside_y, inside_x = (y >= 0) & (y < in_rows), (x >= 0) & (x < in_columns)
+    counts = counts[:, inside_y][:, :, inside_x]
+    index = (np.arange(channels)[:, None, None] * in_rows + y[inside_y, None]) * in_columns
+    return (index + x[inside_x]).reshape(-1), counts.reshape(-1)
 
 
 def summed(counts: NDArray[Any], core: IntArray) -> tuple[IntArray, IntArray]:

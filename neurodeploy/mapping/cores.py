@@ -72,6 +72,10 @@ class Cores(Protocol):
         """Whether inputs occupy cores too, as populations of the model `INPUT`."""
 
     @property
+    def movable(self) -> bool:
+        """Whether it is for us to say where on the chip each core of a program is."""
+
+    @property
     def positions(self) -> IntArray:
         """(x, y) of the router of each core of a chip, int64 (cores, 2), in the order of use."""
 

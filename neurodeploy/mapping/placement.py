@@ -13,8 +13,12 @@ from neurodeploy.errors import DesignRuleError, Violation
 from neurodeploy.mapping.cores import INPUT, Cores
 from neurodeploy.mapping.partition import partition, violations
 from neurodeploy.mapping.resources import Resource, population_resources, total_resources
+from neurodeploy.mapping.traffic import Links, arrange, expected_spikes, links, packets_between
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program
+
+ENTRY = (0, 0)
+"""Router at which spikes from the host enter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +30,16 @@ class Placement:
     core: population -> core of each neuron, int64 (neurons,), C order; inputs too, where they
         occupy cores.
     tiles: (x, y) of each core's router, int64 (cores, 2).  Cores are numbered in the order of the
-        populations and fill tile by tile, row by row, chip by chip; chips stand in one row, so that
-        a packet to the next chip crosses the mesh between.  Nothing is optimised.
+        populations and, where it is for us to say, stand so that packets cross few links
+        (`traffic.arrange`); otherwise they fill tile by tile, row by row, chip by chip.  Chips
+        stand in one row, so that a packet to the next chip crosses the mesh between.
     entry: where spikes of inputs without a core enter the mesh (a corner; the true place is not
         published).
     chips: number of chips.
     resources: population -> its resources; available is what its cores hold together, or what one
         core holds where the name says so.
     total: resources of the whole program.
+    links: packets on every link for the spikes of the golden traces, or one of each neuron.
     """
 
     core: Mapping[str, IntArray]
@@ -42,6 +48,7 @@ class Placement:
     chips: int
     resources: Mapping[str, tuple[Resource, ...]]
     total: tuple[Resource, ...]
+    links: Links
 
     @property
     def cores(self) -> int:
@@ -57,6 +64,8 @@ class Placement:
                 name: [asdict(item) for item in items] for name, items in self.resources.items()
             },
             "total": [asdict(item) for item in self.total],
+            "hops": self.links.hops,
+            "busiest link": self.links.busiest,
         }
 
 
@@ -93,16 +102,21 @@ def place(program: Program, cores: Cores) -> Placement:
     if too_many := _too_many(core, cores):
         raise DesignRuleError(too_many)
     chips = -(-count // cores.chip.limit("cores_per_chip"))
+    packets = packets_between(program, core, count, expected_spikes(program))
+    places = _places(chips, cores)
+    tiles = places[arrange(packets, places, ENTRY)] if cores.movable else places[:count]
+    resources = {
+        p.name: population_resources(p, program.incoming(p.name), used[p.name], cores)
+        for p in hosted
+    }
     return Placement(
         core=core,
-        tiles=_tiles(count, cores),
-        entry=(0, 0),
+        tiles=tiles,
+        entry=ENTRY,
         chips=chips,
-        resources={
-            p.name: population_resources(p, program.incoming(p.name), used[p.name], cores)
-            for p in hosted
-        },
-        total=total_resources(program, used, count, chips, cores),
+        resources=resources,
+        total=total_resources(resources, used, chips, cores),
+        links=links(packets, tiles, ENTRY),
     )
 
 
@@ -136,8 +150,9 @@ def _too_many(core: Mapping[str, IntArray], cores: Cores) -> tuple[Violation, ..
     )
 
 
-def _tiles(count: int, cores: Cores) -> IntArray:
-    number, local = np.divmod(np.arange(count), cores.chip.limit("cores_per_chip"))
-    tiles = cores.positions[local]
-    tiles[:, 0] += number * cores.chip.limit("mesh_columns")
-    return tiles
+def _places(chips: int, cores: Cores) -> IntArray:
+    """(x, y) of all cores of so many chips, one after the other, int64 (places, 2)."""
+    one = cores.positions
+    places = np.tile(one, (chips, 1))
+    places[:, 0] += np.repeat(np.arange(chips), len(one)) * cores.chip.limit("mesh_columns")
+    return places

@@ -10,7 +10,7 @@ import numpy as np
 from neurodeploy.chip import Chip
 from neurodeploy.mapping.connectivity import fan_out
 from neurodeploy.mapping.cores import Bound, Cores
-from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.quantity import Kind
 
 COUNTED = "from the program"
@@ -45,23 +45,29 @@ def population_resources(
             for bound in cores.bounds
             if bound.summed or use[bound.limit].any()
         ),
-        *_synapses(incoming, None),
+        *_synapses(incoming),
     )
 
 
 def total_resources(
-    program: Program,
+    each: Mapping[str, tuple[Resource, ...]],
     used: Mapping[str, Mapping[str, IntArray]],
-    count: int,
     chips: int,
     cores: Cores,
 ) -> tuple[Resource, ...]:
-    """Resources of a whole program on `count` cores; available is what its chips hold."""
+    """Resources of a whole program; available is what its chips hold.
+
+    Parameters
+    ----------
+    each: `population_resources` by population.
+    used: what each core uses, by population and name of the limit.
+    """
     chip = cores.chip
+    count = sum(len(next(iter(use.values()))) for use in used.values())
     everywhere = chips * chip.limit("cores_per_chip")
-    synapses = None
-    if "synapses_per_chip" in chip.limits:
-        synapses = chips * chip.limit("synapses_per_chip")
+    stored = chips * chip.limit("synapses_per_chip") if "synapses_per_chip" in chip.limits else None
+    available = {"synapses": None, "stored weights": stored}
+    items = [item for population in each.values() for item in population]
     return (
         Resource("chips", chips, None, "chips", "derived", MODEL),
         _against(chip, "cores", count, "cores_per_chip", chips),
@@ -72,7 +78,17 @@ def total_resources(
             for bound in cores.bounds
             if bound.summed
         ),
-        *_synapses(program.synapses, synapses),
+        *(
+            Resource(
+                name,
+                sum(item.used for item in items if item.name == name),
+                most,
+                name.split()[-1],
+                "counted",
+                COUNTED,
+            )
+            for name, most in available.items()
+        ),
     )
 
 
@@ -93,11 +109,11 @@ def _against(chip: Chip, name: str, used: int, limit: str, times: int) -> Resour
     return Resource(name, used, available, unit, kind, source)
 
 
-def _synapses(synapses: tuple[Synapses, ...], available: int | None) -> tuple[Resource, ...]:
+def _synapses(synapses: tuple[Synapses, ...]) -> tuple[Resource, ...]:
     """Synapses of nonzero weight, and the nonzero weights that are stored for them."""
     logical = sum(int(fan_out(item).sum()) for item in synapses)
     stored = sum(int(np.count_nonzero(item.weight)) for item in synapses)
     return (
         Resource("synapses", logical, None, "synapses", "counted", COUNTED),
-        Resource("stored weights", stored, available, "weights", "counted", COUNTED),
+        Resource("stored weights", stored, None, "weights", "counted", COUNTED),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.mapping.connectivity import reached
+from neurodeploy.mapping.connectivity import reaching
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import IntArray, Program
 
@@ -34,17 +34,14 @@ def routes(source: str, program: Program, placement: Placement) -> Routes:
     start at `placement.entry`.
     """
     size = math.prod(program.shapes[source])
-    reach = np.zeros((len(placement.tiles), size), bool)
-    for synapses in program.synapses:
-        if synapses.source == source:
-            cores, counts = reached(synapses, placement.core[synapses.target])
-            reach[cores] |= counts > 0
-    destinations = np.flatnonzero(reach.any(axis=1))
     if source in placement.core:
         start = placement.tiles[placement.core[source]]
     else:
         start = np.broadcast_to(np.array(placement.entry), (size, 2))
-    hops = np.zeros(size, np.int64)
-    for core in destinations:
-        hops += reach[core] * np.abs(start - placement.tiles[core]).sum(axis=1)
-    return Routes(reach.sum(axis=0, dtype=np.int64), hops)
+    destinations, hops = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for target in dict.fromkeys(s.target for s in program.synapses if s.source == source):
+        links = [s for s in program.incoming(target) if s.source == source]
+        for core, reach in reaching(links, placement.core[target]):
+            destinations[reach] += 1
+            hops[reach] += np.abs(start[reach] - placement.tiles[core]).sum(axis=1)
+    return Routes(destinations, hops)

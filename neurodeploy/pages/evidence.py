@@ -7,6 +7,7 @@ from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.pages import rasters
+from neurodeploy.pages.core_map import core_map
 from neurodeploy.pages.markup import NONE, Html, element, escape, join, section, table
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import KINDS, kind, magnitude
@@ -87,6 +88,7 @@ def resources(page: Page) -> Html:
             numeric=(1, 2),
         ),
         _per_population(placement),
+        core_map(placement),
     )
 
 

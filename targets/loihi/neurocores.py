@@ -46,6 +46,7 @@ class Neurocores:
     """
 
     chip: Chip
+    movable: bool = True
     bounds = BOUNDS
     hosts_inputs = False
 

@@ -25,6 +25,7 @@ from neurodeploy.mapping.connectivity import reached
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import Golden, IntArray, Program
 from neurodeploy.quantity import Quantity
+from neurodeploy.target import Proposal
 
 SHORTEST = 1e-3
 STEP = 1e-4
@@ -42,7 +43,7 @@ class Budget:
     events: int64 (PEs,), synaptic events.
     neurons: int64 (PEs,), neurons updated.
     busy: population -> seconds that its busiest PE needs at the chip's high clock.
-    tick: proposed length of a tick, in s.
+    tick, slow_tick: proposed length of a tick at the high and at the low clock, in s.
     """
 
     atoms: Mapping[str, int]
@@ -51,6 +52,7 @@ class Budget:
     neurons: IntArray
     busy: Mapping[str, Quantity]
     tick: float
+    slow_tick: float
 
 
 def budget(program: Program, placement: Placement, chip: Chip) -> Budget:
@@ -72,13 +74,38 @@ def budget(program: Program, placement: Placement, chip: Chip) -> Budget:
         for population in program.populations
     }
     longest = max(quantity.high for quantity in busy.values())
+    slower = chip.limit("clock_high") / chip.limit("clock_low")
     return Budget(
         atoms={name: int(np.bincount(core).max()) for name, core in placement.core.items()},
         packets=packets,
         events=events,
         neurons=neurons,
         busy=busy,
-        tick=max(SHORTEST, math.ceil(longest / STEP) * STEP),
+        tick=_tick(longest),
+        slow_tick=_tick(longest * slower),
+    )
+
+
+def _tick(longest: float) -> float:
+    return max(SHORTEST, math.ceil(longest / STEP) * STEP)
+
+
+def proposals(asked: Budget) -> tuple[Proposal, ...]:
+    """What py-spinnaker2 must be told, and how long the busiest PE of each population takes."""
+
+    def counted(value: float, unit: str, source: str) -> Quantity:
+        return Quantity(value, value, value, unit, "derived", source)
+
+    longest = "longest estimate of busy, in steps of 0.1 ms"
+    where = "memory model of targets/spinnaker2/pes.py"
+    return (
+        *(
+            Proposal(name, "set_max_atoms_per_core", counted(atoms, "neurons", where))
+            for name, atoms in asked.atoms.items()
+        ),
+        *(Proposal(name, "busy in a tick at 300 MHz", busy) for name, busy in asked.busy.items()),
+        Proposal("program", "sys_tick_in_s", counted(asked.tick, "s", longest)),
+        Proposal("program", "sys_tick_in_s at 150 MHz", counted(asked.slow_tick, "s", longest)),
     )
 
 

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.errors import ModelError
 from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.lowering import Placed, lower_each
 from neurodeploy.network import Network, Population
@@ -43,7 +44,7 @@ from neurodeploy.targets.spinnaker2.arithmetic import EXACT
 from neurodeploy.targets.spinnaker2.models import MODELS, SUBTRACT, TO_V_RESET
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.rounding import quantisation
-from neurodeploy.targets.spinnaker2.scale import Grid
+from neurodeploy.targets.spinnaker2.scale import Numbers
 from neurodeploy.targets.spinnaker2.start import start
 from neurodeploy.targets.spinnaker2.unit import Unit, in_relays, unit_of
 from neurodeploy.timing import closed_too_soon, depths
@@ -91,19 +92,19 @@ def _place(network: Network, unit: Unit, options: Options) -> Placed:
     population, name = unit.population, unit.population.name
     filtered = resolve.filtered(population)
     if options.upstream:
-        grid = upstream.choose(network, unit, options)
+        numbers = upstream.choose(network, unit, options)
     else:
-        grid = scale.choose(unit, options)
-    arriving, clipped = _arriving(unit, grid, options)
+        numbers = scale.choose(unit, options)
+    arriving, clipped = _arriving(unit, numbers, options)
     bias = None  # in i_offset
     if filtered and not options.upstream and np.any(population.bias):
-        bias = np.rint(population.bias * grid.scale).astype(np.int64)
+        bias = np.rint(population.bias * numbers.scale).astype(np.int64)
     registers = {
-        "threshold": grid.threshold,
+        "threshold": numbers.threshold,
         "alpha_decay": population.decay.astype(np.float32),
-        "i_offset": (_offset(population, options) * grid.scale).astype(np.float32),
+        "i_offset": (_offset(population, options) * numbers.scale).astype(np.float32),
     }
-    v_init, moved = _start(unit, grid, registers, options)
+    v_init, moved = _start(unit, numbers, registers, options)
     registers["v_init"] = v_init
     to_zero = population.spiking and population.semantics.reset == "zero"
     parameters: dict[str, NDArray[Any]] = {
@@ -119,20 +120,20 @@ def _place(network: Network, unit: Unit, options: Options) -> Placed:
         shape=population.shape,
         depth=unit.depth,
         parameters=parameters,
-        unit=compact(grid.scale),
+        unit=compact(numbers.scale),
         model=unit.model,
         readout=population.readout,
     )
     loops = sum(a.connection.source == name for a in unit.arrivals)
-    resets, biases = _self_synapses(unit, grid, loops), _bias_synapses(network, unit, bias)
+    resets, biases = _self_synapses(unit, numbers, loops), _bias_synapses(network, unit, bias)
     synapses = (
         *(half for s in arriving for half in _halves(s, unit)),
         *resets,
         *(half for s in biases for half in _halves(s, unit)),
     )
     notes = (
-        *resolve.resolve(population, options, grid.own),
-        quantisation(unit, grid, arriving, clipped, bias, moved),
+        *resolve.resolve(population, options, numbers.own),
+        quantisation(unit, numbers, arriving, clipped, bias, moved),
         *_bias_note(population, bias),
         *_pairs_note(name, (bool(resets) and len(resets) + loops > 1) or len(biases) > 1),
         Lowering(name, "overflow", "exact", "no sum of weights can leave float32's integers"),
@@ -140,11 +141,11 @@ def _place(network: Network, unit: Unit, options: Options) -> Placed:
     return Placed(neurons, synapses, notes, tuple(_ranges(neurons, synapses)))
 
 
-def _arriving(unit: Unit, grid: Grid, options: Options) -> tuple[list[Synapses], int]:
+def _arriving(unit: Unit, numbers: Numbers, options: Options) -> tuple[list[Synapses], int]:
     """The synapses of each connection, and how many weights were clipped."""
     shape, found, clipped = unit.population.shape, [], 0
     for arrival in unit.arrivals:
-        rows = grid.scale.reshape(len(arrival.weight), -1)[:, 0]
+        rows = numbers.scale.reshape(len(arrival.weight), -1)[:, 0]
         scaled = arrival.weight * rows.reshape(-1, *(1,) * (arrival.weight.ndim - 1))
         if options.upstream:
             weight = upstream.integers(scaled, unit)
@@ -172,7 +173,7 @@ def _halves(synapses: Synapses, unit: Unit) -> tuple[Synapses, ...]:
     )
 
 
-def _self_synapses(unit: Unit, grid: Grid, loops: int) -> list[Synapses]:
+def _self_synapses(unit: Unit, numbers: Numbers, loops: int) -> list[Synapses]:
     """From each neuron to itself, what makes up for the chip's reset; `loops` are in the model."""
     population = unit.population
     name = f"{population.name}->{population.name}"
@@ -187,7 +188,7 @@ def _self_synapses(unit: Unit, grid: Grid, loops: int) -> list[Synapses]:
             in_shape=population.shape,
             out_shape=population.shape,
         )
-        for path, weight in enumerate(scale.split(grid.own.reshape(-1), unit.limit), 1 + loops)
+        for path, weight in enumerate(scale.split(numbers.own.reshape(-1), unit.limit), 1 + loops)
     ]
 
 
@@ -205,17 +206,17 @@ def _offset(population: Population, options: Options) -> FloatArray:
 
 
 def _start(
-    unit: Unit, grid: Grid, registers: Mapping[str, NDArray[np.float32]], options: Options
+    unit: Unit, numbers: Numbers, registers: Mapping[str, NDArray[np.float32]], options: Options
 ) -> tuple[NDArray[np.float32], FloatArray]:
     """(v_init, by how much that moves potentials); upstream leaves it at 0."""
     population = unit.population
     if options.upstream:
         return np.zeros(population.shape, np.float32), np.zeros(population.shape)
     return start(
-        population.semantics.initial_state * grid.scale - grid.below,
+        population.semantics.initial_state * numbers.scale - numbers.below,
         registers["alpha_decay"],
         registers["i_offset"],
-        grid.threshold,
+        numbers.threshold,
         unit.depth,
         population.name,
     )
@@ -231,11 +232,24 @@ def _pairs_note(node: str, several: bool) -> Iterator[Lowering]:
 
 
 def _ranges(neurons: Neurons, synapses: tuple[Synapses, ...]) -> Iterator[Range]:
-    """What the spikes of one tick can add up to, for each input of the neurons."""
+    """What the spikes of one tick can add up to, for each input of the neurons.
+
+    Raises
+    ------
+    ModelError
+        More than float32 holds exactly.
+    """
     for port in MODELS[neurons.model].ports:
         weights = [s.weight.astype(np.float64) for s in synapses if s.port == port]
         low, high = fan_in_bounds(weights, neurons.size)
         bounds = float(low.min(initial=0)), float(high.max(initial=0))
+        if max(-bounds[0], bounds[1]) > EXACT:
+            raise ModelError(
+                f"weights that arrive in one tick may sum up to {max(-bounds[0], bounds[1]):.0f}, "
+                f"float32 holds integers up to {EXACT}",
+                node=neurons.name,
+                hint="Reduce the fan-in.",
+            )
         yield Range(neurons.name, port, *bounds, -EXACT, EXACT, proven=True)
 
 

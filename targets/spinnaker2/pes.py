@@ -75,6 +75,8 @@ class Pes:
     input_spikes: Mapping[str, IntArray]
     bounds = BOUNDS
     hosts_inputs = True
+    movable = False
+    """py-spinnaker2 chooses PEs itself."""
 
     @classmethod
     def of(cls, program: Program, chip: Chip) -> Pes:

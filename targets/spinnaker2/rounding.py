@@ -9,7 +9,7 @@ import numpy as np
 from neurodeploy.linear import FloatArray
 from neurodeploy.program import IntArray, Lowering, Synapses
 from neurodeploy.targets.spinnaker2.resolve import filtered, owed, single
-from neurodeploy.targets.spinnaker2.scale import Grid
+from neurodeploy.targets.spinnaker2.scale import Numbers
 from neurodeploy.targets.spinnaker2.unit import Unit
 
 EXACT = 2.0**-22
@@ -18,7 +18,7 @@ EXACT = 2.0**-22
 
 def quantisation(
     unit: Unit,
-    grid: Grid,
+    numbers: Numbers,
     arriving: Iterable[Synapses],
     clipped: int,
     bias: IntArray | None,
@@ -35,25 +35,25 @@ def quantisation(
     """
     population = unit.population
     theta = population.threshold if population.spiking else np.ones(population.shape)
-    units = theta * grid.scale  # chip units per threshold
+    units = theta * numbers.scale  # chip units per threshold
     weight, dead, total = 0.0, 0, 0
     for arrival, synapses in zip(unit.arrivals, arriving, strict=True):
         shape = (-1, *(1,) * (arrival.weight.ndim - 1))
         rows = units.reshape(len(arrival.weight), -1).min(axis=1).reshape(shape)
-        per_row = grid.scale.reshape(len(arrival.weight), -1)[:, 0].reshape(shape)
+        per_row = numbers.scale.reshape(len(arrival.weight), -1)[:, 0].reshape(shape)
         off = np.abs(synapses.weight - arrival.weight * per_row) / rows
         weight = max(weight, float(off.max(initial=0.0)))
         dead += int(np.count_nonzero((synapses.weight == 0) & (arrival.weight != 0)))
         total += int(np.count_nonzero(arrival.weight))
     errors = {
-        "reset": _reset_error(unit, grid, units),
-        "bias": _bias_error(unit, grid, units, bias),
+        "reset": _reset_error(unit, numbers, units),
+        "bias": _bias_error(unit, numbers, units, bias),
         "decays": float(np.abs(single(population.decay) - population.decay).max(initial=0.0)),
         "start": float(np.abs(moved / units).max(initial=0.0)),
     }
-    scales = f"{grid.scale.min():.6g}"
-    if grid.scale.max() > grid.scale.min():
-        scales += f" to {grid.scale.max():.6g}"
+    scales = f"{numbers.scale.min():.6g}"
+    if numbers.scale.max() > numbers.scale.min():
+        scales += f" to {numbers.scale.max():.6g}"
     of = "thresholds" if population.spiking else "units of the model"
     text = f"{scales} per unit of the model; weights off by at most {weight:.2g} {of}"
     text += f", {clipped} of {total} clipped" if clipped else ""
@@ -64,21 +64,21 @@ def quantisation(
     return Lowering(population.name, "quantisation", "exact" if exact else "approximate", text)
 
 
-def _reset_error(unit: Unit, grid: Grid, units: FloatArray) -> float:
+def _reset_error(unit: Unit, numbers: Numbers, units: FloatArray) -> float:
     """How much more or less than the model's a spike takes away by the next step, in thresholds."""
     population = unit.population
     amount = owed(population)
     if not population.spiking or population.semantics.reset == "zero":
         return 0.0
     if amount is None:
-        return float(np.abs(single(grid.threshold) / units - 1).max())
-    lost = single(population.decay) * single(grid.threshold)
-    own = np.zeros(population.shape) if filtered(population) else grid.own
-    meant = amount * grid.scale + single(population.decay) * units
+        return float(np.abs(single(numbers.threshold) / units - 1).max())
+    lost = single(population.decay) * single(numbers.threshold)
+    own = np.zeros(population.shape) if filtered(population) else numbers.own
+    meant = amount * numbers.scale + single(population.decay) * units
     return float(np.abs((lost - own - meant) / units).max())
 
 
-def _bias_error(unit: Unit, grid: Grid, units: FloatArray, bias: IntArray | None) -> float:
+def _bias_error(unit: Unit, numbers: Numbers, units: FloatArray, bias: IntArray | None) -> float:
     if bias is None:
         return 0.0
-    return float(np.abs((unit.population.bias * grid.scale - bias) / units).max())
+    return float(np.abs((unit.population.bias * numbers.scale - bias) / units).max())

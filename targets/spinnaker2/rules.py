@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,62 @@ from neurodeploy.targets.spinnaker2.budget import budget
 from neurodeploy.targets.spinnaker2.models import MODELS, Model
 from neurodeploy.targets.spinnaker2.pes import Pes
 
-WORDS = "py-spinnaker2's synapse words (targets/spinnaker2/models.py)"
+WORDS = "py-spinnaker2's synapse words and applications (targets/spinnaker2/models.py)"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule beside the memories of a PE (`pes.BOUNDS`).
+
+    Attributes
+    ----------
+    name: of `spinnaker2.name`.
+    what: is compared with the limit.
+    unit: of both.
+    fix: what to do; may have fields in braces.
+    """
+
+    name: str
+    what: str
+    unit: str
+    fix: str
+
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule("neuron-model", "populations of other models", "populations", "There are: {models}."),
+        Rule(
+            "port", "synapses to inputs that neurons lack", "synapses", "Its neurons have: {ports}."
+        ),
+        Rule(
+            "weight-range",
+            "greatest weight, of either sign",
+            "steps",
+            "Compile again, or clip the weights.",
+        ),
+        Rule(
+            "delay-range",
+            "greatest delay field",
+            "ticks beyond the first",
+            "Delay less, or over several populations.",
+        ),
+        Rule("graded-messages", "synapses that multiply messages", "synapses", "Send spikes."),
+        Rule(
+            "tick-per-synapse",
+            "synapses without a tick",
+            "synapses",
+            "Put {end} one step deeper than {start}.",
+        ),
+        Rule(
+            "packets-per-tick",
+            "spikes that a PE receives in the busiest tick of the golden inputs",
+            "packets per PE and tick",
+            "Make {sources} spike less at once, to {share:.0%} of it (a lower input rate spread "
+            "over more steps, a higher threshold), or connect fewer neurons.",
+        ),
+    )
+}
 
 
 def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
@@ -28,9 +84,8 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
     for population in program.populations:
         incoming = program.incoming(population.name)
         if population.model not in MODELS:
-            fix = f"There are: {', '.join(MODELS)}."
-            rule = f"{chip.name}.neuron-model"
-            found.append(Violation(rule, population.name, 1, 0, "neuron models", WORDS, fix))
+            known = ", ".join(MODELS)
+            found.append(_violation(chip, "neuron-model", population.name, 1, 0, models=known))
             continue
         for synapses in incoming:
             found += _synapses(synapses, MODELS[population.model], chip)
@@ -42,37 +97,60 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
         placement = place(program, cores)
     except DesignRuleError as error:
         return error.violations
-    if program.golden is not None:
-        asked = budget(program, placement, chip)
-        for population in program.populations:
-            own = np.unique(placement.core[population.name])
-            found += _packets(population.name, int(asked.packets[own].max()), program, chip)
+    if program.golden is None:
+        return ()
+    packets = budget(program, placement, chip).packets
+    limit = chip.limits["packets_per_tick"]
+    for population in program.populations:
+        most = int(packets[np.unique(placement.core[population.name])].max())
+        if most > limit.value:
+            sources = ", ".join(dict.fromkeys(s.source for s in program.incoming(population.name)))
+            found.append(
+                _violation(
+                    chip,
+                    "packets-per-tick",
+                    population.name,
+                    most,
+                    limit.value,
+                    limit.source,
+                    sources=sources,
+                    share=limit.value / most,
+                )
+            )
     return tuple(found)
+
+
+def _violation(
+    chip: Chip,
+    rule: str,
+    node: str,
+    measured: float,
+    limit: float,
+    source: str = WORDS,
+    **fix: str | float,
+) -> Violation:
+    found = RULES[rule]
+    name, text = f"{chip.name}.{rule}", found.fix.format(**fix)
+    return Violation(name, node, measured, limit, found.unit, source, text)
 
 
 def _synapses(synapses: Synapses, model: Model, chip: Chip) -> Iterator[Violation]:
     """Weights and delays within the bits of a synapse word."""
     name = synapses.name
     if synapses.port not in model.ports:
-        fix = f"Its neurons have: {', '.join(model.ports)}."
-        yield Violation(f"{chip.name}.port", name, 1, 0, "ports", WORDS, fix)
+        yield _violation(chip, "port", name, 1, 0, ports=", ".join(model.ports))
     low, high = model.weights if "current" in model.ports else (0, model.weights[1])
-    fix = "Compile again, or clip the weights."
     for measured, limit in (
         (int(synapses.weight.max()), high),
         (-int(synapses.weight.min()), -low),
     ):
         if measured > limit:
-            rule = f"{chip.name}.weight-range"
-            yield Violation(rule, name, measured, limit, "steps", WORDS, fix)
+            yield _violation(chip, "weight-range", name, measured, limit)
     most = int(synapses.delay.max())
     if most > model.delays:
-        rule = f"{chip.name}.delay-range"
-        fix = "Delay less, or over several populations."
-        yield Violation(rule, name, most, model.delays, "ticks beyond the first", WORDS, fix)
+        yield _violation(chip, "delay-range", name, most, model.delays)
     if synapses.graded:
-        rule, fix = f"{chip.name}.graded-messages", "Send spikes."
-        yield Violation(rule, name, 1, 0, "graded messages", WORDS, fix)
+        yield _violation(chip, "graded-messages", name, 1, 0)
 
 
 def _tick(synapses: Synapses, program: Program, chip: Chip) -> Iterator[Violation]:
@@ -81,21 +159,5 @@ def _tick(synapses: Synapses, program: Program, chip: Chip) -> Iterator[Violatio
     depth = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
     source, target = synapses.source, synapses.target
     if order.index(source) < order.index(target) and depth[source] == depth[target]:
-        fix = f"Put {target} one step deeper than {source}."
-        rule = f"{chip.name}.tick-per-synapse"
-        yield Violation(rule, synapses.name, 1, 0, "synapses without a tick", WORDS, fix)
-
-
-def _packets(name: str, measured: int, program: Program, chip: Chip) -> Iterator[Violation]:
-    """Spikes that a PE receives in one tick."""
-    record = chip.limits["packets_per_tick"]
-    if measured > record.value:
-        sources = ", ".join(dict.fromkeys(s.source for s in program.incoming(name)))
-        fix = (
-            f"Make {sources} spike less at once, to {record.value / measured:.0%} of it (a lower "
-            "input rate spread over more steps, a higher threshold), or connect fewer neurons."
-        )
-        yield Violation(
-            f"{chip.name}.packets-per-tick", name, measured, record.value, record.unit,
-            record.source, fix,
-        )  # fmt: skip
+        ends = {"start": source, "end": target}
+        yield _violation(chip, "tick-per-synapse", synapses.name, 1, 0, **ends)

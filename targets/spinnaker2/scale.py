@@ -35,7 +35,7 @@ NEVER = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Numbers:
     """A population's numbers on the chip, arrays of its shape.
 
     Attributes
@@ -52,11 +52,11 @@ class Grid:
     below: float = 0.0
 
 
-def choose(unit: Unit, options: Options) -> Grid:
-    """The scale, and what follows from it.
+def choose(unit: Unit, options: Options) -> Numbers:
+    r"""The scale, and what follows from it.
 
     With a self-synapse of weight -k the chip's neuron is the model's with the threshold
-    :math:`\\theta = \\alpha T + k` for a register T: it fires where no float32 lies between the
+    :math:`\theta = \alpha T + k` for a register T: it fires where no float32 lies between the
     potential and that, and loses exactly as much.  T is the least float32 above k / (1 - alpha), so
     the model's theta differs from it by less than one unit in the last place.
 
@@ -66,7 +66,7 @@ def choose(unit: Unit, options: Options) -> Grid:
     Raises
     ------
     ModelError
-        No scale gives the self-synapses, or the integrator's threshold, a whole number.
+        No scale makes the self-synapses whole numbers.
     """
     population, shape = unit.population, unit.population.shape
     none = np.zeros(shape, np.int64)
@@ -75,24 +75,25 @@ def choose(unit: Unit, options: Options) -> Grid:
     if step is not None:
         most = math.floor(unit.limit * step / unit.sizes.max() * (1 + TOLERANCE)) / step
     if not population.spiking:
-        return Grid(np.full(shape, most), np.full(shape, NEVER, np.float32), none)
+        return Numbers(np.full(shape, most), np.full(shape, NEVER, np.float32), none)
     strict = population.semantics.comparison == ">"
-    if unit.whole is None:
+    summing = integrates(population)
+    if unit.whole is None or (summing and np.any(unit.whole * most < 1)):
         scale = np.full(shape, most)
-        return Grid(scale, above(population.threshold * scale, strict=strict), none)
-    if integrates(population):
+        return Numbers(scale, above(population.threshold * scale, strict=strict), none)
+    if summing:
         scale, whole = _whole(unit, unit.whole, most, step)
-        return Grid(scale, whole.astype(np.float32), none, 0.5 if strict else 0.0)
+        return Numbers(scale, whole.astype(np.float32), none, 0.5 if strict else 0.0)
     if options.nearest_reset:
         scale = np.full(shape, most)
         whole = np.rint(unit.whole * scale)
-        return Grid(
+        return Numbers(
             scale, above(population.threshold * scale, strict=strict), -whole.astype(np.int64)
         )
     scale, whole = _whole(unit, unit.whole, most, step)
     ratio = np.divide(population.threshold, unit.whole, out=np.zeros(shape), where=unit.whole != 0)
     exact = np.where(unit.whole != 0, whole * ratio, population.threshold * scale)
-    return Grid(scale, above(exact, strict=strict), -whole.astype(np.int64))
+    return Numbers(scale, above(exact, strict=strict), -whole.astype(np.int64))
 
 
 def largest_scale(

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
+from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Evidence, Report
+from neurodeploy.target import Backend, Evidence, Proposal, Report
 from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
+from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.options import Options
@@ -58,6 +60,10 @@ class SpiNNaker2:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.chip)
+
+    def proposals(self, program: Program, placement: Placement) -> tuple[Proposal, ...]:
+        """Neurons on a PE and the length of a tick; see `budget`."""
+        return proposals(budget(program, placement, self.chip))
 
     def cores(self, program: Program) -> Pes:
         """See `pes`."""

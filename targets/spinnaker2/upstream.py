@@ -17,11 +17,11 @@ from neurodeploy.network import Network
 from neurodeploy.program import IntArray
 from neurodeploy.semantics import from_metadata
 from neurodeploy.targets.spinnaker2.options import Options
-from neurodeploy.targets.spinnaker2.scale import NEVER, Grid
+from neurodeploy.targets.spinnaker2.scale import NEVER, Numbers
 from neurodeploy.targets.spinnaker2.unit import Unit
 
 
-def choose(network: Network, unit: Unit, options: Options) -> Grid:
+def choose(network: Network, unit: Unit, options: Options) -> Numbers:
     r"""Upstream's scale: `w_scale` = 127/max|W|, threshold :math:`\theta` w_scale / (a r).
 
     W are the weights before the neuron's own gain a r (for CubaLIF a_mem r a_syn w_in), with
@@ -34,7 +34,7 @@ def choose(network: Network, unit: Unit, options: Options) -> Grid:
     largest = float(np.percentile(sizes, options.percentile)) if sizes.size else 0.0
     scale = np.full(population.shape, unit.limit / largest if largest else 1.0) / gain
     threshold = population.threshold * scale if population.spiking else np.full(gain.shape, NEVER)
-    return Grid(scale, threshold.astype(np.float32), np.zeros(gain.shape, np.int64))
+    return Numbers(scale, threshold.astype(np.float32), np.zeros(gain.shape, np.int64))
 
 
 def integers(values: FloatArray, unit: Unit) -> IntArray:

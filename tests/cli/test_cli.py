@@ -16,6 +16,7 @@ from neurodeploy.cli import main
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 from tests import net_files
+from tests.costs.provenance import unproven
 
 SHAPE = (6,)
 
@@ -72,6 +73,67 @@ def test_compile_run_verify_energy_inspect(folder: Path, capsys: pytest.CaptureF
         assert expected in text
     with np.load(folder / "trace.npz") as trace:
         assert trace["lif"].shape == (20, 12, 4)
+
+
+def test_inspect_says_whether_it_fits_and_where(folder: Path, capsys) -> None:
+    command = ["inspect", "model.nir", "--target", "spinnaker2", "--map", "m.svg"]
+    assert main([*command, "--calibration", "x.npy", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["fits"]
+    total = {item["name"]: (item["used"], item["available"]) for item in data["resources"]["total"]}
+    assert total["cores"] == (2, 148)
+    proposed = {(p["node"], p["what"]): p["typical"] for p in data["proposals"]}
+    assert proposed["lif", "set_max_atoms_per_core"] == 4
+    assert proposed["program", "sys_tick_in_s"] == 1e-3
+    assert (folder / "m.svg").read_text("utf-8").startswith("<svg ")
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    for expected in ("rates below are those of random input", "sys_tick_in_s", "wrote m.svg"):
+        assert expected in text
+
+
+def test_inspect_gives_every_reason_why_it_does_not_fit(folder: Path, capsys) -> None:
+    nodes = {
+        "input": nir.Input(np.array([1, 257, 1])),
+        "conv": nir.Conv2d((257, 1), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.zeros(1)),
+        "lif": nir.LIF(
+            **{name: np.full((1, 257, 1), value) for name, value in (
+                ("tau", 1e-3), ("r", 10.0), ("v_leak", 0.0), ("v_threshold", 1.0), ("v_reset", 0.0),
+            )},
+            metadata=to_metadata(semantics=Semantics(reset="zero").to_dict()),
+        ),
+        "output": nir.Output(np.array([1, 257, 1])),
+    }  # fmt: skip
+    edges = [("input", "conv"), ("conv", "lif"), ("lif", "output")]
+    nir.write("image.nir", nir.NIRGraph(nodes, edges, type_check=False))
+    assert main(["inspect", "image.nir", "--target", "spinnaker2", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert not data["fits"]
+    (violation,) = data["reasons"]["violations"]
+    assert violation["rule"] == "spinnaker2.neurons-per-core"
+    assert main(["inspect", "image.nir", "--target", "spinnaker2"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "it does not compile for spinnaker2" in text
+    assert "257 > 256 neurons per PE" in text
+    assert main(["inspect", "image.nir", "--map", "m.svg"]) == 2
+
+
+def test_energy_of_two_programs_with_all_sources(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    capsys.readouterr()
+    command = ["energy", "m.ndp", "--inputs", "x.npy", "--against", "m.ndp"]
+    assert main([*command, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert not list(unproven(data))
+    assert data["ranking"]["by_name"]["total"]["probability"]["typical"] == 0.5
+    assert main(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    parts = [q for line in data["lines"] for q in (line["total"], *line["parts"].values())]
+    for quantity in (*parts, data["total"], data["latency"], *data["comparisons"].values()):
+        assert quantity["source"] in text
+    assert "50.0%" in text
+    assert main([*command, "--level", "x"]) == 2
+    assert "no performance level 'x'" in capsys.readouterr().err
 
 
 def test_verify_without_the_vendor_says_not_run(folder: Path, capsys) -> None:

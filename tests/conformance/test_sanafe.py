@@ -25,6 +25,7 @@ from neurodeploy.network import InputPort
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
 
 WORKER = Path(__file__).resolve().parent / "sanafe" / "worker.py"
@@ -84,7 +85,9 @@ def case(chip: Chip) -> Case:
     few = replace(chip.limits["neurons_per_core"], value=5)
     small = replace(chip, limits={**chip.limits, "neurons_per_core": few})
     spikes = (rng.random((1, STEPS, SIZES[0])) < 0.15).astype(np.uint8)
-    return Case(program, place(program, small), simulate(program, spikes, LoihiMachine()))
+    return Case(
+        program, place(program, Neurocores(small)), simulate(program, spikes, LoihiMachine())
+    )
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from neurodeploy.costs.models import CORE, HOST, LOIHI, STATIC, product
 from neurodeploy.costs.sampling import DRAWS, constant, triangular
 from neurodeploy.errors import FileError
 from neurodeploy.mapping import Placement
+from neurodeploy.mapping.traffic import links
 from neurodeploy.quantity import Kind, Quantity
 from neurodeploy.trace import Trace
 
@@ -64,7 +65,8 @@ def pilotnet() -> tuple[Counts, Placement]:
         core_spikes=on_cores(PILOTNET["spikes"], 1_200),
     )
     core = {"all": np.arange(158_509) * 74 // 158_509}
-    return counts, Placement(core, np.zeros((74, 2), np.int64), (0, 0), 1, {}, ())
+    no_links = links(np.zeros((75, 74), np.int64), np.zeros((74, 2), np.int64), (0, 0))
+    return counts, Placement(core, np.zeros((74, 2), np.int64), (0, 0), 1, {}, (), no_links)
 
 
 def core_terms(constants: dict[str, float]) -> dict[str, float]:

@@ -35,11 +35,11 @@ def neurocores(chip: Chip) -> Neurocores:
 
 @pytest.fixture(scope="session")
 def with_limits(chip: Chip) -> Callable[..., Neurocores]:
-    """Loihi 2 with other limits."""
+    """Loihi 2 with other limits, every core where its number puts it."""
 
     def build(**values: int) -> Neurocores:
         changed = {name: replace(chip.limits[name], value=v) for name, v in values.items()}
-        return Neurocores(replace(chip, limits={**chip.limits, **changed}))
+        return Neurocores(replace(chip, limits={**chip.limits, **changed}), movable=False)
 
     return build
 

@@ -68,7 +68,7 @@ def recurrent_program(seed: int) -> Program:
     )  # fmt: skip
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), neurons=st.integers(1, 40))
 def test_a_split_program_sends_the_same_spikes(
     seed: int, neurons: int, with_limits: Callable[..., Neurocores]

@@ -11,22 +11,27 @@ import pytest
 
 from neurodeploy.cli import main
 from neurodeploy.quantity import engineering
+from tests.targets.spinnaker2.bundle.network import deploy
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def run(folder: Path, *options: str) -> dict[str, Any]:
+    """The demo's JSON."""
+    capture = pytest.MonkeyPatch()
+    lines: list[str] = []
+    capture.setattr("sys.stdout.write", lines.append)
+    try:
+        assert main(["demo", "--out", str(folder), "--json", *options]) == 0
+    finally:
+        capture.undo()
+    return json.loads("".join(lines))
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The demo's JSON; Lava is required."""
-    folder = tmp_path_factory.mktemp("demo")
-    capture = pytest.MonkeyPatch()
-    lines: list[str] = []
-    capture.setattr("sys.stdout.write", lines.append)
-    try:
-        assert main(["demo", "--out", str(folder), "--json"]) == 0
-    finally:
-        capture.undo()
-    return json.loads("".join(lines))
+    return run(tmp_path_factory.mktemp("demo"))
 
 
 def stage(demo: dict[str, Any], name: str) -> dict[str, Any]:
@@ -91,3 +96,20 @@ def test_the_readme_says_what_the_demo_prints(demo) -> None:
         expected.append(f"{typical}, {low.split()[0]} to {high}")
     missing = [figure for figure in expected if figure not in table]
     assert not missing
+
+
+def test_spinnaker2_and_the_bundle_that_it_writes(tmp_path: Path) -> None:
+    """Accuracy, mismatch, resources, energy; and `deploy.py`, on a stand-in, equals all of it."""
+    said = run(tmp_path, "--target", "spinnaker2")
+    assert said["verdict"]["status"] == "passed"
+    assert stage(said, "import")["cells"] > 5_000_000
+    assert stage(said, "vendor")["mismatches"] == 0
+    assert (
+        said["verdict"]["accuracy"]["value"]
+        >= said["verdict"]["reference_accuracy"]["value"] - 0.01
+    )
+    assert said["resources"]["chips"] == 1
+    assert 1e-3 < said["energy"]["total"]["typical"] < 0.1
+    deployed = deploy(tmp_path / "bundle", "--samples", "5")
+    assert deployed.report["status"] == "passed", deployed.stderr
+    assert deployed.report["accuracy"] == {"right": 5, "samples": 5}

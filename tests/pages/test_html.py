@@ -32,6 +32,7 @@ from neurodeploy.quantity import Kind
 from neurodeploy.target import get_target
 from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
+from tests.costs.provenance import unproven
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\' onload="$\\frac{'
 SAMPLES, STEPS, NEURONS, CLASSES = 6, 9, 150, 4
@@ -291,6 +292,7 @@ def test_the_numbers_are_in_the_page_as_data(write: Callable[..., str]) -> None:
     assert data["program"] == program.hash
     assert data["verdict"] == json.loads(json.dumps(verdict.to_dict()))
     assert data["energy"] == json.loads(json.dumps(energy.to_dict()))
+    assert not list(unproven(data["energy"]))
     assert data["resources"]["cores"] == 2
     assert DIFFERS in data["samples"]
     assert ("script", "id", "data") in page.attributes

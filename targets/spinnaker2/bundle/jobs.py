@@ -16,7 +16,6 @@ from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import Machine
 from neurodeploy.targets.spinnaker2 import rules, selftest
 from neurodeploy.targets.spinnaker2.budget import SHORTEST, budget
-from neurodeploy.targets.spinnaker2.bundle.network import one_kernel_each
 from neurodeploy.targets.spinnaker2.bundle.writing import Job
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages
@@ -35,7 +34,7 @@ def job_of(
     """
     trace = simulate(program, inputs, machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
-    judged = replace(one_kernel_each(program), golden=Golden(inputs, sent))
+    judged = replace(program, golden=Golden(inputs, sent))
     violations = rules.check(judged, chip)
     if violations:
         raise DesignRuleError(violations)

@@ -6,8 +6,7 @@ The form is plain: names, numbers and arrays, of which `deploy.py` makes calls o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +38,10 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
     Raises
     ------
     ModelError
-        What py-spinnaker2 cannot be told, all of it at once.
+        What py-spinnaker2 cannot be told, with every reason.
     """
-    program = one_kernel_each(program)
     arrays: Arrays = {}
-    problems: list[ModelError] = []
+    problems = [*_beside_kernels(program)]
     inputs = [
         {"name": port.name, "size": math.prod(port.shape), "atoms": atoms[port.name]}
         for port in program.inputs
@@ -53,7 +51,7 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
         for index, population in enumerate(program.populations)
     ]
     projections: list[dict[str, Any]] = []
-    for (source, target), group in _pairs(program).items():
+    for (source, target), group in _pairs(program).items() if not problems else ():
         place = f"projections/{len(projections)}"
         try:
             made = _projection(group, program.population(target), place, arrays)
@@ -73,27 +71,6 @@ def network_of(program: Program, atoms: Mapping[str, int]) -> tuple[dict[str, An
         "outputs": list(program.outputs),
     }
     return network, arrays
-
-
-def one_kernel_each(program: Program) -> Program:
-    """The program with `lif_conv2d` only where one convolution arrives and nothing else.
-
-    No network is known that gave this application more (all that `from_nir` makes is one kernel).
-    The others, such as those with self-synapses, become `lif_no_delay`, whose arithmetic is the
-    same and whose synapses are listed one by one.
-    """
-
-    def fits(population: Neurons) -> bool:
-        incoming = program.incoming(population.name)
-        return len(incoming) == 1 and incoming[0].kind == "conv2d"
-
-    return replace(
-        program,
-        populations=tuple(
-            replace(p, model="lif_no_delay") if p.model == CONVOLUTION and not fits(p) else p
-            for p in program.populations
-        ),
-    )
 
 
 def _population(population: Neurons, place: str, arrays: Arrays) -> dict[str, Any]:
@@ -117,6 +94,15 @@ def _population(population: Neurons, place: str, arrays: Arrays) -> dict[str, An
         "record": ["spikes", *(["v"] if membrane else [])],
         "parameters": parameters,
     }
+
+
+def _beside_kernels(program: Program) -> Iterator[ModelError]:
+    """No network is known that gave `lif_conv2d` more than one convolution."""
+    for population in program.populations:
+        kinds = [synapses.kind for synapses in program.incoming(population.name)]
+        if population.model == CONVOLUTION and kinds != ["conv2d"]:
+            text = f"{CONVOLUTION} takes one convolution and nothing else, not {', '.join(kinds)}"
+            yield ModelError(text, node=population.name)
 
 
 def _pairs(program: Program) -> dict[tuple[str, str], list[Synapses]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import nir
 import numpy as np
 import pytest
 
 from neurodeploy import api
 from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.mapping import place
+from neurodeploy.network import Network
 from neurodeploy.program import Program, Range, Synapses
 from neurodeploy.target import get_target
-from tests.builders import small_program
+from neurodeploy.targets.loihi.neurocores import Neurocores
+from tests.builders import lif, network, small_program, spikes_for
 
 TARGET = get_target("loihi2")
 Harm = Callable[[Program], Program]
@@ -127,3 +131,42 @@ def test_verify_refuses_a_program_that_breaks_rules(program: Program) -> None:
     with pytest.raises(DesignRuleError, match="vth-bits") as caught:
         api.verify(register("vth", 1 << 17)(program), spikes, vendor_samples=None)
     assert len(caught.value.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "most", "rule"),
+    [("loihi1", 4096, "input-axons"), ("loihi2", 12_000, "synaptic-memory")],
+)
+def test_a_fan_in_too_large_is_explained_and_a_smaller_one_compiles(
+    target: str, most: int, rule: str
+) -> None:
+    def model(inputs: int) -> Network:
+        weight = np.full((2, inputs), 0.25)
+        return network((inputs,), fc=nir.Linear(weight), lif=lif(np.full(2, 0.5)))
+
+    def compiled(inputs: int) -> Program:
+        spikes = spikes_for(0, 1, 3, (inputs,), 0.1)
+        return api.compile(model(inputs), target=target, calibration=spikes)
+
+    with pytest.raises(DesignRuleError) as caught:
+        compiled(most + 1)
+    (violation,) = caught.value.violations
+    assert (violation.rule, violation.node) == (f"{target}.{rule}", "lif")
+    assert (violation.measured, violation.limit) == (most + 1, most)
+    assert "reduce its fan-in" in violation.fix
+    assert api.place(compiled(most)).cores == 1
+
+
+def test_more_cores_than_the_largest_system_has(program: Program) -> None:
+    limits = dict(TARGET.chip.limits)
+    for name, value in (("chips_per_system", 1), ("cores_per_chip", 6), ("neurons_per_core", 20)):
+        limits[name] = replace(limits[name], value=value)
+    cores = Neurocores(replace(TARGET.chip, limits=limits))
+    assert place(program, cores).cores == 6  # 72, 8 and 3 neurons
+    limits["neurons_per_core"] = replace(limits["neurons_per_core"], value=17)
+    with pytest.raises(DesignRuleError) as caught:
+        place(program, Neurocores(replace(TARGET.chip, limits=limits)))
+    (violation,) = caught.value.violations
+    assert (violation.rule, violation.node) == ("loihi2.cores-per-system", "lif1")
+    assert (violation.measured, violation.limit) == (7, 6)
+    assert "needs 1 neurocores" in violation.fix

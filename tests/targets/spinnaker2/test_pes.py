@@ -16,7 +16,8 @@ from neurodeploy.chip import Chip
 from neurodeploy.mapping import joined, place, split
 from neurodeploy.mapping.connectivity import written_out
 from neurodeploy.mapping.partition import exceeded, partition, violations
-from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.network import InputPort
+from neurodeploy.program import Golden, Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import get_target
 from neurodeploy.targets.spinnaker2 import selftest
@@ -191,3 +192,28 @@ def test_the_budget_is_that_of_a_slow_count(gesture_program: Program) -> None:
         assert asked.neurons[pe] == (core == pe).sum()
     cycles = [10_000 + 300 * asked.neurons[pe] + 60 * asked.events[pe] for pe in np.unique(core)]
     assert asked.busy["lif4"].high == pytest.approx(max(cycles) / 300e6)
+
+
+def test_ticks_are_as_long_as_the_busiest_pe_may_take() -> None:
+    """One neuron that 400 inputs reach at once: 10,300 + 60 x 400 cycles, 0.12 ms at 300 MHz."""
+    registers = {
+        "threshold": 9.0,
+        "alpha_decay": 0.5,
+        "i_offset": 0.0,
+        "v_init": 0.0,
+        "v_reset": 0.0,
+    }
+    own = {name: np.array([value], np.float32) for name, value in registers.items()}
+    population = Neurons("b", (1,), 1, {**own, "reset": np.array([0])}, np.ones(1), "lif_no_delay")
+    copies = 20
+    synapses = tuple(replace(dense(400, 1), name=f"a->b {i}") for i in range(copies))
+    inputs = np.ones((1, 2, 400), np.uint8)
+    program = Program(
+        "spinnaker2", (InputPort("a", (400,)),), (population,), synapses, ("b",), {},
+        golden=Golden({"a": inputs}, {"b": np.zeros((1, 2, 1), np.uint8)}),
+    )  # fmt: skip
+    asked = budget(program, place(program, pes()), TARGET.chip)
+    busy = (10_000 + 300 + 60 * 400 * copies) / 300e6
+    assert asked.busy["b"].high == pytest.approx(busy)
+    assert busy <= asked.tick < busy + 1e-4
+    assert 2 * busy <= asked.slow_tick < 2 * busy + 1e-4

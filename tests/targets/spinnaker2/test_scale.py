@@ -172,3 +172,17 @@ def test_an_integrators_potential_is_half_a_unit_below_a_whole_number() -> None:
     assert neurons.float_register("v_init").tolist() == [-0.5]
     threshold = neurons.float_register("threshold")
     assert np.array_equal(threshold, np.rint(threshold))
+
+
+def test_an_integrator_whose_threshold_is_below_a_unit_keeps_its_weights() -> None:
+    net = network(
+        (2,), fc=nir.Linear(np.array([[1.0, 0.5]])), out=integrator(np.full(1, 0.005), AT_ONCE)
+    )
+    neurons = lowered(net).population("out")
+    assert neurons.float_register("v_init").tolist() == [0]
+    assert neurons.float_register("threshold")[0] == pytest.approx(0.005 * 126)
+
+
+def test_sums_that_float32_does_not_hold_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"may sum up to 16891000, float32"):
+        lowered(dense(np.ones((1, 133_000)), meaning=ZERO))

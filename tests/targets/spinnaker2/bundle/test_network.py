@@ -76,6 +76,14 @@ def test_a_pooling_is_found_in_the_kernel(kernel, k, stride, padding, size, pool
     assert found.dtype == np.int8
 
 
+def test_a_kernel_of_unequal_taps_is_no_pooling() -> None:
+    weight = np.arange(4 * 2 * 6 * 6).reshape(4, 2, 6, 6) % 19
+    made, _ = convolution(weight, (2, 8, 8), "lif_conv2d", stride=(2, 2), padding=(2, 2))
+    (projection,), arrays = told(made)[0]["projections"], told(made)[1]
+    assert projection["parameters"]["pool_x"] == 1
+    assert arrays[f"{projection['array']}/kernel"].shape == (2, 4, 6, 6)
+
+
 def test_what_a_kernel_cannot_be_is_refused() -> None:
     made, _ = convolution(np.ones((2, 2, 3, 3), int), (2, 6, 6), "lif_conv2d", stride=(1, 2))
     with pytest.raises(ModelError, match=r"s: its stride is \(1, 2\)"):
@@ -85,14 +93,12 @@ def test_what_a_kernel_cannot_be_is_refused() -> None:
         told(grouped)
 
 
-def test_a_kernel_beside_other_synapses_is_written_out() -> None:
-    """`lif_conv2d` gets one convolution and nothing else; `lif_no_delay` computes the same."""
+def test_a_kernel_beside_other_synapses_is_refused() -> None:
     made = program()
-    loop = Synapses("loop", "conv", "conv", "one-to-one", np.full(48, -7), 0, (3, 4, 4), (3, 4, 4))
-    network, _ = told(replace(made, synapses=(*made.synapses, loop)))
-    assert network["populations"][0]["model"] == "lif_no_delay"
-    kinds = {(p["source"], p["target"]): p["kind"] for p in network["projections"]}
-    assert kinds["input", "conv"] == kinds["conv", "conv"] == "list"
+    shape = (3, 4, 4)
+    loop = Synapses("loop", "conv", "conv", "one-to-one", np.full(48, -7), 0, shape, shape)
+    with pytest.raises(ModelError, match="conv: lif_conv2d takes one convolution and nothing else"):
+        told(replace(made, synapses=(*made.synapses, loop)))
 
 
 def test_both_signs_of_a_connection_are_one_projection() -> None:

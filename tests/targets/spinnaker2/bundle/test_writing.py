@@ -94,5 +94,5 @@ def test_cores_and_ticks_are_chosen_for_the_inputs(tmp_path: Path) -> None:
 
 
 def test_a_target_without_bundles(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="its programs are no bundles"):
+    with pytest.raises(TargetError, match="it has no bundles"):
         nd.bundle(replace(program(), target="loihi2"), tmp_path, spikes())

@@ -5,7 +5,8 @@ and computes with neurodeploy's own arithmetic, tick by tick.  Environment varia
 
 - STANDIN_FAULT: one of `late`, `lost`, `extra`, `start` (the first start fails), `dies` (all after
   the first fail), `dead` (all fail), `old` (a version without what is needed), `untimed`,
-  `impossible`;
+  `impossible`, `drift` and `deaf` (potentials), `broken` (recordings), `interrupt` (in the second
+  run);
 - STANDIN_VARIANT: `spelling` (a version with `t_refract` and `measure_power`, without 48 chips);
 - STANDIN_CALLS: a file that gets one JSON line for each call.
 """

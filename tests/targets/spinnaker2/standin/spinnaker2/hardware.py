@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from spinnaker2 import running
 from spinnaker2.calls import FAULT, SPELLING, record, require
 from spinnaker2.experiment_backends.backend_settings import BackendSettings
 from spinnaker2.snn import Network
@@ -45,7 +44,11 @@ class _Board:
         later = FAULT == "dies" and type(self).started > 1
         if FAULT == "dead" or later or (FAULT == "start" and type(self).started == 1):
             raise RuntimeError("no answer from the board")
+        if FAULT == "interrupt" and type(self).started > 1:
+            raise KeyboardInterrupt
         if not mapping:
+            from spinnaker2 import running  # late, as it takes longer than most tests
+
             running.run(network, ticks)
             self.energy = SECONDS_IN_J * ticks * tick if power else None
 

@@ -127,7 +127,8 @@ def _keep(population: Population, spikes: Any, potentials: Any) -> None:
         else:
             times[neuron].append(tick if FAULT == "extra" else ticks + 5)
     population.spikes = times
-    population.voltages = {n: potentials[:, n] for n in range(size)}
+    shift = np.float32(FAULT == "drift")
+    population.voltages = {n: potentials[:, n] + shift for n in range(size - (FAULT == "deaf"))}
     cores = -(-size // population.atoms)
     population.times = {f"PE {core}": np.full(ticks, 0.25) for core in range(cores)}
     if FAULT == "late" and neurons:

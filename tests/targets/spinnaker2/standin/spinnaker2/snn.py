@@ -83,6 +83,8 @@ class Population:
 
     def get_spikes(self) -> dict[int, list[int]]:
         require("spikes" in self.record and self.spikes is not None, "no spikes were recorded")
+        if FAULT == "broken":
+            raise ValueError("cannot decode the recording")
         return self.spikes or {}
 
     def get_voltages(self) -> dict[int, Any]:

@@ -1,0 +1,154 @@
+"""Packets between cores, the links of the mesh that they cross, and where cores should stand.
+
+Routes are XY: along the row of the sender to the column of the receiver, then along that column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.linear import FloatArray
+from neurodeploy.mapping.connectivity import reaching
+from neurodeploy.program import IntArray, Program
+
+EFFORT = 2 * 10**10
+"""Steps of arithmetic that a placement may cost, roughly: some ten seconds."""
+SWEEPS = 20
+
+
+def packets_between(
+    program: Program, core: Mapping[str, IntArray], count: int, spikes: Mapping[str, IntArray]
+) -> IntArray:
+    """Packets from core to core: int64 (count + 1, count); the last row is from outside the mesh.
+
+    Parameters
+    ----------
+    core: core of each neuron, by population; inputs too, where they occupy cores.
+    count: number of cores.
+    spikes: spikes of each neuron, int64 (neurons,), by population and input.  Each costs one packet
+        for every core on which it reaches a synapse.
+    """
+    packets = np.zeros((count + 1, count), np.int64)
+    for source, shape in program.shapes.items():
+        size = math.prod(shape)
+        sender = core.get(source, np.full(size, count))
+        for target in dict.fromkeys(s.target for s in program.synapses if s.source == source):
+            links = [s for s in program.incoming(target) if s.source == source]
+            for one, reach in reaching(links, core[target]):
+                sent = np.bincount(sender[reach], spikes[source][reach], count + 1)
+                packets[:, one] += np.rint(sent).astype(np.int64)
+    return packets
+
+
+def expected_spikes(program: Program) -> dict[str, IntArray]:
+    """Spikes of each neuron in the golden traces, int64 (neurons,); without these, one each."""
+    golden = program.golden
+    if golden is None:
+        return {name: np.ones(math.prod(s), np.int64) for name, s in program.shapes.items()}
+    sent = {**golden.inputs, **golden.spikes}
+    return {
+        name: np.count_nonzero(values, axis=(0, 1)).reshape(-1) for name, values in sent.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Packets on every link, int64 (rows, columns); [y, x] is the one that leaves router (x, y)."""
+
+    east: IntArray
+    west: IntArray
+    north: IntArray
+    south: IntArray
+
+    @property
+    def busiest(self) -> int:
+        """Most packets on any link."""
+        return max(int(one.max()) for one in (self.east, self.west, self.north, self.south))
+
+    @property
+    def hops(self) -> int:
+        """Links crossed by all packets together."""
+        return sum(int(one.sum()) for one in (self.east, self.west, self.north, self.south))
+
+
+def links(packets: IntArray, tiles: IntArray, entry: tuple[int, int]) -> Links:
+    """What packets between cores make of the links, south being towards larger y.
+
+    Parameters
+    ----------
+    packets: see `packets_between`.
+    tiles: (x, y) of each core's router, int64 (cores, 2).
+    entry: router at which packets from outside enter.
+    """
+    places = np.concatenate([tiles, np.array([entry])])
+    columns, rows = (int(most) + 1 for most in places.max(axis=0))
+    sender, receiver = np.nonzero(packets)
+    weight = packets[sender, receiver]
+    (x, y), (to_x, to_y) = places[sender].T, tiles[receiver].T
+    along = {"east": x < to_x, "west": x > to_x, "south": y < to_y, "north": y > to_y}
+    found = {}
+    for name, which in along.items():
+        change = np.zeros((rows + 1, columns + 1), np.int64)
+        w, a, b = weight[which], x[which], to_x[which]
+        if name in ("east", "west"):
+            first, last = (a, b) if name == "east" else (b + 1, a + 1)
+            np.add.at(change, (y[which], first), w)
+            np.add.at(change, (y[which], last), -w)
+            found[name] = change.cumsum(axis=1)[:rows, :columns]
+        else:
+            a, c = y[which], to_y[which]
+            first, last = (a, c) if name == "south" else (c + 1, a + 1)
+            np.add.at(change, (first, b), w)
+            np.add.at(change, (last, b), -w)
+            found[name] = change.cumsum(axis=0)[:rows, :columns]
+    return Links(**found)
+
+
+def arrange(packets: IntArray, places: IntArray, entry: tuple[int, int]) -> IntArray:
+    """Place of each core, int64 (cores,), so that packets cross few links.
+
+    From the order given, every core in turn changes places with the core, or takes the empty place,
+    that saves most packets times hops, until nobody gains or `EFFORT` is spent (of more than some
+    2,700 places, nobody moves).  It is a local search: what it finds is no worse than the order
+    given.  Deterministic.
+
+    Parameters
+    ----------
+    packets: see `packets_between`.
+    places: (x, y) of every place's router, int64 (places, 2), as many as cores or more.
+    """
+    cores, size = packets.shape[1], len(places)
+    both = np.zeros((size, size))
+    both[:cores, :cores] = packets[:cores] + packets[:cores].T
+    np.fill_diagonal(both, 0)
+    entering = np.zeros(size)
+    entering[:cores] = packets[cores]
+    place = np.arange(size)
+    away = _distances(places, places)
+    outside = _distances(places, np.array([entry]))[:, 0]
+    own = (away * both).sum(axis=1)
+    for _ in range(min(SWEEPS, EFFORT // size**3)):
+        moved = False
+        for i in range(cores):
+            saved = own + own[i] - away @ both[i] - both @ away[i] - 2 * both[i] * away[i]
+            saved += (entering[i] - entering) * (outside[i] - outside)
+            j = int(saved.argmax())
+            if saved[j] > 0:
+                moved = True
+                place[[i, j]] = place[[j, i]]
+                outside[[i, j]] = outside[[j, i]]
+                away[[i, j]] = away[[j, i]]
+                away[:, [i, j]] = away[:, [j, i]]
+                own = (away * both).sum(axis=1)
+        if not moved:
+            break
+    return place[:cores]
+
+
+def _distances(a: IntArray, b: IntArray) -> FloatArray:
+    """Hops from each of `a` to each of `b`."""
+    return np.asarray(np.abs(a[:, None] - b[None]).sum(axis=2), np.float64)
