@@ -40,7 +40,7 @@ def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
         passed = sum(c.delay for c in cycle)
         yield SemanticsError(
             f"the loop {' -> '.join((cycle[0].source, *(c.target for c in cycle)))} has "
-            f"{len(cycle)} synapses, each of which takes a step on Loihi 2, and takes {passed} "
+            f"{len(cycle)} synapses, each of which takes a step on Loihi, and takes {passed} "
             f"step{'s' * (passed != 1)} in the model",
             node=closing[0].name,
             hint="Let a population connect to itself, or delay this connection (NIR's Delay).",
