@@ -17,7 +17,19 @@ from neurodeploy._version import __version__
 from neurodeploy.semantics import Semantics, diff
 
 if TYPE_CHECKING:
-    from neurodeploy.api import compile, energy, load, network_of, place, run, verify, write
+    from neurodeploy.api import (
+        bundle,
+        compile,
+        energy,
+        load,
+        network_of,
+        place,
+        rank,
+        read_report,
+        run,
+        verify,
+        write,
+    )
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
@@ -36,6 +48,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "__version__",
+    "bundle",
     "comparisons",
     "compile",
     "diff",
@@ -47,6 +60,8 @@ __all__ = [
     "network_of",
     "place",
     "preset",
+    "rank",
+    "read_report",
     "report",
     "run",
     "verify",
@@ -59,6 +74,7 @@ _HOMES = {
     "Program": "program",
     "Trace": "trace",
     "Verdict": "equivalence.verdict",
+    "bundle": "api",
     "comparisons": "frontends.comparisons",
     "compile": "api",
     "energy": "api",
@@ -69,6 +85,8 @@ _HOMES = {
     "network_of": "api",
     "place": "api",
     "preset": "frontends.presets",
+    "rank": "api",
+    "read_report": "api",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

@@ -26,11 +26,29 @@ from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Reads, TakesAnalog, get_backend, get_target
-from neurodeploy.trace import Inputs, Messages, Spikes, Trace, check_currents, check_inputs
+from neurodeploy.target import (
+    Backend,
+    Bundles,
+    Reads,
+    Report,
+    TakesAnalog,
+    cores_of,
+    get_backend,
+    get_target,
+)
+from neurodeploy.trace import (
+    Inputs,
+    Messages,
+    Spikes,
+    Trace,
+    check_currents,
+    check_inputs,
+    check_labels,
+)
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.costs.ranking import Ranking
     from neurodeploy.frontends.nir_write import Profile, Written
     from neurodeploy.mapping.placement import Placement
 
@@ -128,7 +146,11 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    return program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    violations = chip.check(program)  # rates and recordings, which the golden traces say
+    if violations:
+        raise DesignRuleError(violations)
+    return program
 
 
 def _provenance(calibration: Mapping[str, Messages]) -> dict[str, str]:
@@ -202,7 +224,7 @@ def verify(
     labels: NDArray[Any] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
@@ -231,35 +253,113 @@ def verify(
     )
 
 
-def energy(program: Program, inputs: Inputs | Trace) -> EnergyReport:
+def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None) -> EnergyReport:
     """Energy and latency per inference from exact counts; see `costs`.
 
     Parameters
     ----------
     inputs: what to run, or the trace of a run of this program.
+    level: performance level of the chip, if it has several; by default the first of its file.
 
     Raises
     ------
+    FileError
+        No such performance level.
     TargetError
         Nothing is known about the target's energies, as for a number format.
     """
-    from neurodeploy.costs.counts import count
-    from neurodeploy.costs.estimate import estimate
+    from neurodeploy.costs import count, estimate, metrics
+    from neurodeploy.costs.models import model_of
 
-    chip = get_target(program.target).chip
-    if not chip.constants:
-        raise TargetError(
-            "no energies or times are known for it, so none can be estimated",
-            node=chip.title,
-            hint="Measure them on your device.",
-        )
+    chip = get_target(program.target).chip.at_level(level)
+    model_of(chip)
     trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
     placement = place(program)
-    return estimate(count(program, trace, placement), chip, placement)
+    counts = count(program, trace, placement)
+    return estimate(counts, chip, placement, metrics(program, trace))
+
+
+def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None = None) -> Ranking:
+    """Which of two programs for one chip costs less on the same inputs; see `costs.ranking.rank`.
+
+    Raises
+    ------
+    InputError
+        They are for different targets.
+    FileError, TargetError
+        As `energy`.
+    """
+    from neurodeploy.costs.counts import count
+    from neurodeploy.costs.draws import draw
+    from neurodeploy.costs.ranking import rank
+
+    if program.target != other.target:
+        raise InputError(f"one program is for {program.target}, the other for {other.target}")
+    chip = get_target(program.target).chip.at_level(level)
+    first, second = (
+        draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
+    )
+    return rank(first, second, chip.title)
 
 
 def place(program: Program) -> Placement:
     """Put a program's neurons on cores of its chip; see `mapping.place`."""
     from neurodeploy import mapping
 
-    return mapping.place(program, get_target(program.target).chip)
+    return mapping.place(program, cores_of(program))
+
+
+def bundle(
+    program: Program,
+    folder: str | Path,
+    inputs: Inputs | None = None,
+    *,
+    labels: NDArray[Any] | None = None,
+) -> str:
+    """Write a folder with which the owner of a chip runs `program`, and reports what it did.
+
+    Parameters
+    ----------
+    inputs: spikes (samples, steps, *shape) to run there; those of the golden traces if None.
+    labels: integer class per sample.
+
+    Returns
+    -------
+    A SHA-256 of what is in it.
+
+    Raises
+    ------
+    TargetError
+        Programs of this target run otherwise.
+    DesignRuleError, ModelError
+        The program, on these inputs, cannot run on the chip.
+    FileError
+        The folder holds something else, or cannot be written.
+    """
+    if inputs is None:
+        if program.golden is None:
+            raise InputError("the program has no golden traces, so inputs are needed")
+        inputs = program.golden.inputs
+    spikes = check_inputs(inputs, program.input_shapes, program.graded)
+    truth = check_labels(labels, len(next(iter(spikes.values()))))
+    return _bundles(program).write_bundle(program, Path(folder), spikes, truth)
+
+
+def read_report(path: str | Path, program: Program) -> Report:
+    """What a bundle's run reported; as `backend` of `verify` it is the vendor's runtime.
+
+    Raises
+    ------
+    FileError
+        Missing, no report, or of another program.
+    TargetError
+        The target has no bundles.
+    """
+    return _bundles(program).read_report(Path(path), program)
+
+
+def _bundles(program: Program) -> Bundles:
+    target = get_target(program.target)
+    if not isinstance(target, Bundles):
+        raise TargetError("its programs are no bundles", node=f"target {program.target}")
+    return target

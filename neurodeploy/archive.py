@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ def content_hash(tree: dict[str, Any]) -> str:
     """The hash that `save` would return."""
     members: list[bytes] = []
     return _digest(_strip(tree, members), members)
+
+
+def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An uncompressed `.npz` file: the same arrays give the same bytes on any machine."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            _add(archive, f"{name}.npy", _npy(arrays[name]))
+    return buffer.getvalue()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,11 +1,17 @@
 """`Chip`: a chip's limits and constants, read from its TOML file.
 
-A chip file holds `name`, `title`, `group_registers`, `notes` and three tables of records, every
-record with the source of its numbers:
+A chip file holds `name`, `title`, `group_registers`, `notes` and tables of records, every record
+with the source of its numbers:
 
 - `limits`: what the hardware holds and how it stores it, {value, unit, kind, source};
 - `constants`: energies, powers, times and model errors, {low, typical, high, unit, kind, source};
-- `anchors`: where the energy model was compared with measurements, {low, high, unit, source}.
+  where one rests on a measurement that predictions are judged on (an anchor of `costs.validation`),
+  its `without.ANCHOR` gives {low, typical, high, source} that do not;
+- `anchors`: where the energy model was compared with measurements, {low, high, unit, source};
+- `levels` (optional): constants that differ between performance levels, by level.
+
+`energy_model` (optional) names the chip's model in `costs.models`; without it nothing is known
+about its energies.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -57,6 +63,9 @@ class Chip:
     ----------
     group_registers: registers whose values all neurons of a neuron group share.
     notes: caveats that belong to every energy estimate for this chip.
+    energy_model: a name in `costs.models`, or empty.
+    levels: performance level -> constants; the first is the default.
+    without: anchor -> constants that do not rest on it, in the place of those that do.
     """
 
     name: str
@@ -66,11 +75,9 @@ class Chip:
     limits: Mapping[str, Limit]
     constants: Mapping[str, Quantity]
     anchors: Mapping[str, Anchor]
-
-    @property
-    def has_cores(self) -> bool:
-        """Whether neurons are placed on cores."""
-        return "cores_per_chip" in self.limits
+    energy_model: str = ""
+    levels: Mapping[str, Mapping[str, Quantity]] = field(default_factory=dict)
+    without: Mapping[str, Mapping[str, Quantity]] = field(default_factory=dict)
 
     def limit(self, name: str) -> int:
         """Value of a limit; raises `FileError` where the chip file has none of that name."""
@@ -83,6 +90,32 @@ class Chip:
     def anchor(self, name: str) -> Anchor:
         """An anchor; raises `FileError` where the chip file has none of that name."""
         return self._find(self.anchors, name, "anchor")
+
+    def at_level(self, level: str | None = None) -> Chip:
+        """The chip with the constants of one performance level, or of its default.
+
+        Raises `FileError` where the chip file has no such level.
+        """
+        if level is None:
+            if not self.levels:
+                return self
+            level = next(iter(self.levels))
+        if level not in self.levels:
+            raise FileError(
+                f"its chip file has no performance level {level!r}",
+                node=self.name,
+                hint=f"It has: {', '.join(self.levels) or 'none'}.",
+            )
+        return replace(
+            self,
+            title=f"{self.title}, {level}",
+            constants={**self.constants, **self.levels[level]},
+            levels={},
+        )
+
+    def judged_on(self, anchor: str) -> Chip:
+        """The chip with no constant that rests on the measurement called `anchor`."""
+        return replace(self, constants={**self.constants, **self.without.get(anchor, {})})
 
     def _find(self, records: Mapping[str, Record], name: str, what: str) -> Record:
         if name not in records:
@@ -112,7 +145,7 @@ def load_chip(source: str | Path) -> Chip:
         tree = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise FileError(f"not TOML ({error})", node=label) from error
-    _check_keys(tree, _TOP, label)
+    _check_keys(tree, _TOP, label, optional=("energy_model", "levels"))
     return Chip(
         name=_text(tree["name"], f"{label}: name"),
         title=_text(tree["title"], f"{label}: title"),
@@ -121,6 +154,13 @@ def load_chip(source: str | Path) -> Chip:
         limits=_records(tree["limits"], f"{label}: limits", _limit),
         constants=_records(tree["constants"], f"{label}: constants", _constant),
         anchors=_records(tree["anchors"], f"{label}: anchors", _anchor),
+        energy_model=_text(tree["energy_model"], label) if "energy_model" in tree else "",
+        levels=_records(
+            tree.get("levels", {}),
+            f"{label}: levels",
+            lambda table, where: _records(table, where, _constant),
+        ),
+        without=_without(tree["constants"], f"{label}: constants"),
     )
 
 
@@ -157,10 +197,25 @@ def _limit(item: Any, label: str) -> Limit:
 
 
 def _constant(item: Any, label: str) -> Quantity:
-    _check_keys(item, ("low", "typical", "high", "unit", "kind", "source"), label)
+    keys = ("low", "typical", "high", "unit", "kind", "source")
+    _check_keys(item, keys, label, optional=("without",))
     low, typical, high = _ascending([item[key] for key in ("low", "typical", "high")], label)
     unit, source = _text(item["unit"], label), _text(item["source"], label)
     return Quantity(low, typical, high, unit, _kind(item["kind"], label), source)
+
+
+def _without(constants: dict[str, Any], label: str) -> dict[str, dict[str, Quantity]]:
+    """anchor -> constant -> the record in its place."""
+    result: dict[str, dict[str, Quantity]] = {}
+    for name, item in constants.items():
+        others = item.get("without", {})
+        _check_keys(others, tuple(others) if isinstance(others, dict) else (), label)
+        for anchor, other in others.items():
+            where = f"{label}.{name}.without.{anchor}"
+            _check_keys(other, ("low", "typical", "high", "source"), where)
+            same = {"unit": item["unit"], "kind": item["kind"]}
+            result.setdefault(anchor, {})[name] = _constant({**same, **other}, where)
+    return result
 
 
 def _anchor(item: Any, label: str) -> Anchor:
@@ -169,11 +224,13 @@ def _anchor(item: Any, label: str) -> Anchor:
     return Anchor(low, high, _text(item["unit"], label), _text(item["source"], label))
 
 
-def _check_keys(item: Any, keys: tuple[str, ...], label: str) -> None:
+def _check_keys(
+    item: Any, keys: tuple[str, ...], label: str, optional: tuple[str, ...] = ()
+) -> None:
     if not isinstance(item, dict):
         raise FileError(f"expected a record with {', '.join(keys)}, got {item!r}", node=label)
     missing = [key for key in keys if key not in item]
-    unknown = [key for key in item if key not in keys]
+    unknown = [key for key in item if key not in (*keys, *optional)]
     if missing or unknown:
         parts = [("missing: ", missing), ("unknown: ", unknown)]
         raise FileError("; ".join(p + ", ".join(names) for p, names in parts if names), node=label)

@@ -245,6 +245,16 @@ def written_out(
     return np.ascontiguousarray(np.moveaxis(wide, 0, axis))
 
 
+def ungrouped(conv: Conv2d) -> FloatArray:
+    """The kernel with all input channels, zeros between groups: (out, in, height, width)."""
+    out, per_group = conv.weight.shape[:2]
+    full = np.zeros((out, conv.in_shape[0], *conv.weight.shape[2:]))
+    for group in range(conv.groups):
+        rows = slice(group * out // conv.groups, (group + 1) * out // conv.groups)
+        full[rows, group * per_group : (group + 1) * per_group] = conv.weight[rows]
+    return full
+
+
 def fan_in_bounds(weights: Iterable[FloatArray], size: int) -> tuple[FloatArray, FloatArray]:
     """Least and most that one step's spikes can deliver to each of `size` neurons: (low, high).
 

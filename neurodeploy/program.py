@@ -1,4 +1,4 @@
-"""`Program`: what one chip executes.  Integer parameters, self-contained, hashed, one file.
+"""`Program`: what one chip executes.  Its own numbers, self-contained, hashed, one file.
 
 A program holds populations and synapses on the chip's number grid, the NIR graph it came from (so
 that its reference can always be run), how each difference in semantics was lowered, what is proven
@@ -24,6 +24,7 @@ from neurodeploy.network import Connection, InputPort, Readout
 from neurodeploy.trace import Messages, check_names
 
 IntArray = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
 SynapseKind = Literal["dense", "conv2d", "one-to-one"]
 How = Literal["exact", "approximate"]
 POTENTIAL = "potential"
@@ -105,7 +106,8 @@ class Neurons:
         state at that step.  What a population sends reaches one that is a step deeper in the same
         step of the model.  A connection between equal depths that goes forward has no chip step of
         its own and arrives at once; on Loihi it is one-to-one, of weight 1 and without delay.
-    parameters: the chip's registers by name, int64 arrays of size 1 or of the population's shape.
+    parameters: the chip's registers by name, arrays of size 1 or of the population's shape: int64,
+        or float32 where the chip computes in it.
     unit: states (by name) -> chip units per model unit, per neuron or one; divides recorded states.
     model: the neurons' equations; the target says which it knows, their registers and their ports.
     graded: sends 32-bit integers, of which 0 is no message, instead of spikes.
@@ -115,7 +117,7 @@ class Neurons:
     name: str
     shape: Shape
     depth: int
-    parameters: Mapping[str, IntArray]
+    parameters: Mapping[str, NDArray[Any]]
     unit: NDArray[np.float64]
     model: str = "lif"
     graded: bool = False
@@ -127,13 +129,26 @@ class Neurons:
         return math.prod(self.shape)
 
     def register(self, name: str) -> IntArray:
-        """Values of a register; raises `InputError` where the population has none of that name."""
+        """Values of an integer register; raises `InputError` where there is none of that name."""
+        return np.asarray(self._values(name, np.int64))
+
+    def float_register(self, name: str) -> Float32Array:
+        """Values of a float32 register; raises `InputError` where there is none of that name."""
+        return np.asarray(self._values(name, np.float32))
+
+    def _values(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
         if name not in self.parameters:
             raise InputError(f"it has no register {name}", node=self.name)
-        return self.parameters[name]
+        values = self.parameters[name]
+        if values.dtype != dtype:
+            expected = np.dtype(dtype)
+            raise InputError(
+                f"register {name} holds {values.dtype}, expected {expected}", node=self.name
+            )
+        return values
 
 
-Number = TypeVar("Number", np.int64, np.float64)
+Number = TypeVar("Number", np.int64, np.float32, np.float64)
 
 
 def compact(values: NDArray[Number]) -> NDArray[Number]:

@@ -178,8 +178,11 @@ def _check_neurons(population: Neurons) -> None:
     known = bool(population.parameters) or population.model != "lif"  # Loihi's sigma has none
     _require(known, "it has no registers", name)
     for register, values in population.parameters.items():
-        fits = values.dtype == np.int64 and values.size in (1, size)
+        known = values.dtype in (np.int64, np.float32)
+        fits = known and values.size in (1, size)
         _require(fits, f"register {register}: {values.dtype} of shape {values.shape}", name)
+        finite = bool(np.all(np.isfinite(values)))
+        _require(finite, f"register {register} holds what is not a finite number", name)
 
 
 def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,13 @@ from neurodeploy.chip import Chip
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.quantity import Quantity
 from neurodeploy.semantics import Semantics
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
+    from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -31,9 +36,10 @@ class Cells(Protocol):
 
     @property
     def initial(self) -> NDArray[Any]:
-        """State before the first step, (tiles, registers, 128), int32 or int64.
+        """State before the first step, (tiles, registers, 128): int32, int64 or float32.
 
-        Its dtype is the one in which `advance` wants currents.
+        Its dtype is that of recorded states, and the one in which `advance` wants currents, which
+        are int32 where states are float32.
         """
 
     @property
@@ -94,6 +100,11 @@ class Machine(Protocol):
         own: int64 (lanes,), what a neuron's spike adds to its own current one step later.
         bounds: least and greatest current that any input can bring from elsewhere, both within 32
             bits, or None if that is not known; then the state must be int64.
+
+        Raises
+        ------
+        InputError
+            Neurons that the chip does not have or cannot compute.
         """
 
 
@@ -139,6 +150,88 @@ class Reads(Protocol):
         """The program in such a file, without golden traces.
 
         Raises `FileError` and `ModelError`.
+        """
+
+
+class Report(Backend, Protocol):
+    """A run elsewhere, read back: as a `Backend` it gives what was recorded, and runs nothing."""
+
+    @property
+    def samples(self) -> int:
+        """How many were run."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the run itself complained of."""
+
+    @property
+    def measured(self) -> Mapping[str, Quantity]:
+        """What it measured, per inference; raises `TargetError` where that is nothing."""
+
+
+@runtime_checkable
+class Bundles(Protocol):
+    """A target whose programs go to the owner of a chip as a folder, and come back as a report."""
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """Write the folder and return a SHA-256 of its content.
+
+        Raises `DesignRuleError`, `ModelError`, `InputError` and `FileError`.
+        """
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """A report of a run of `program`; raises `FileError`."""
+
+
+Basis = Literal["recorded on a chip", "read in chip code", "inferred"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What it rests on that a chip does what the simulator does.
+
+    Attributes
+    ----------
+    subject: a neuron model, or a feature of neurons or synapses.
+    text: what is known, and what is not.
+    """
+
+    subject: str
+    basis: Basis
+    text: str
+    source: str
+
+
+@runtime_checkable
+class Evident(Protocol):
+    """A target that says how sure its arithmetic is, where its chip is not documented in full."""
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """For all that `program` uses."""
+
+
+@runtime_checkable
+class Places(Protocol):
+    """A target whose chip has cores that neurons are placed on."""
+
+    def cores(self, program: Program) -> Cores:
+        """The chip's cores, as `program` uses them."""
+
+
+@runtime_checkable
+class Simulates(Protocol):
+    """A target that can simulate networks whose energy others measured on its chip."""
+
+    def simulated(self) -> tuple[Anchor, ...]:
+        """Simulate and count them.
+
+        Raises `NeurodeployError` where one cannot be had here.
         """
 
 
@@ -235,14 +328,30 @@ def get_target(name: str) -> Target:
     return item.target
 
 
-def get_backend(target: Target, name: str | None) -> Backend:
-    """The target's backend called `name`, or for None its first.
+def cores_of(program: Program) -> Cores:
+    """The cores of the program's chip.
+
+    Raises
+    ------
+    TargetError
+        It has none.
+    """
+    target = get_target(program.target)
+    if not isinstance(target, Places):
+        raise TargetError("it has no neurocores to place neurons on", node=target.chip.title)
+    return target.cores(program)
+
+
+def get_backend(target: Target, name: str | Backend | None) -> Backend:
+    """The target's backend called `name`, or for None its first; or the one that is given.
 
     Raises
     ------
     TargetError
         It has none of that name.
     """
+    if name is not None and not isinstance(name, str):
+        return name
     backends = target.backends
     chosen = next(iter(backends)) if name is None else name
     if chosen not in backends:

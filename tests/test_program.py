@@ -19,7 +19,7 @@ from neurodeploy.frontends.nir import load
 from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d
 from neurodeploy.network import Connection, InputPort
-from neurodeploy.program import Golden, Program, Synapses
+from neurodeploy.program import Golden, Program, Synapses, compact
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from tests.builders import (
@@ -93,6 +93,33 @@ def test_messages_delays_and_ports_come_back(whole: Program, tmp_path: Path) -> 
     rich.save(tmp_path / "a.ndp")
     again = Program.load(tmp_path / "a.ndp")
     assert same(replace(rich, graph={}), replace(again, graph={}))
+
+
+def test_registers_in_float32_keep_dtype_and_bits(whole: Program, tmp_path: Path) -> None:
+    values = np.array([1e-45, -0.0, 0.1, -3.4e38, 1 / 3, 2.0**-126, 5, 7], np.float32)
+    first, second, third = whole.populations
+    real = replace(second, parameters={"a": values, "b": values[:1], "n": np.arange(8)})
+    program = replace(whole, populations=(first, real, third))
+    program.save(tmp_path / "a.ndp")
+    again = Program.load(tmp_path / "a.ndp").population("lif2")
+    assert again.float_register("a").dtype == np.float32
+    assert again.float_register("a").tobytes() == values.tobytes()
+    assert again.register("n").tolist() == list(range(8))
+    with pytest.raises(InputError, match="register a holds float32, expected int64"):
+        again.register("a")
+    with pytest.raises(InputError, match="register n holds int64, expected float32"):
+        again.float_register("n")
+    changed = replace(real, parameters={**real.parameters, "b": np.zeros(1, np.float32)})
+    assert replace(whole, populations=(first, changed, third)).hash != program.hash
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=4))
+def test_compact_registers_say_the_same(numbers: list[float]) -> None:
+    values = np.array(numbers, np.float32)
+    few = compact(values)
+    assert few.dtype == np.float32
+    assert np.array_equal(np.broadcast_to(few, values.shape), values)
+    assert few.size == (1 if len(set(numbers)) == 1 else values.size)
 
 
 def test_a_loaded_program_does_the_same(whole: Program, tmp_path: Path) -> None:
@@ -254,7 +281,9 @@ NOT_PROGRAMS = {
     ),
     "self-synapses of another size": put("synapses", 1, weight=np.ones(5, np.int64)),
     "a register of another size": register("dv", np.zeros(5, np.int64)),
-    "a register of floats": register("dv", np.zeros(1)),
+    "a register of 64-bit floats": register("dv", np.zeros(1)),
+    "a register of no number": register("dv", np.full(1, np.nan, np.float32)),
+    "an infinite register": register("dv", np.full(8, -np.inf, np.float32)),
     "a register that is a number": register("dv", 7),
     "a register of 8 bits": register("dv", np.zeros(1, np.int8)),
     "weights of 8 bits": put("synapses", 2, weight=np.full((8, 18), -128, np.int8)),

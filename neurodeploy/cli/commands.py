@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from neurodeploy.cli import tables
+from neurodeploy.cli import bundles, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -56,13 +57,13 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.semantics import diff
-    from neurodeploy.target import get_target
+    from neurodeploy.target import Places, get_target
 
     if Path(arguments.file).suffix == ".ndp":
         program = _program(arguments.file)
         data = tables.program_data(program)
         tables.program(output, program)
-        if get_target(program.target).chip.has_cores:
+        if isinstance(get_target(program.target), Places):
             placement = api.place(program)
             tables.resources(output, placement)
             data["resources"] = placement.to_dict()
@@ -91,7 +92,13 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=".npy or .npz with spikes or analog values (samples, steps, *shape)",
     )
-    parser.add_argument("-o", "--output", required=True, help="the .ndp program to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="the .ndp program to write; or a folder/, which gets a bundle for the chip's owner "
+        "where the target has one",
+    )
     _semantics_arguments(parser)
 
 
@@ -107,7 +114,12 @@ def _compile(arguments: argparse.Namespace, output: Output) -> int:
     )
     if semantics is not None:
         output.say(f"where the file does not say its semantics: {semantics.name}")
-    digest = program.save(arguments.output)
+    save = (
+        functools.partial(api.bundle, program)
+        if bundles.is_folder(arguments.output)
+        else program.save
+    )
+    digest = save(arguments.output)
     tables.program(output, program)
     output.say(f"wrote {arguments.output}  sha256 {digest[:16]}…")
     output.result({**tables.program_data(program), "file": arguments.output})
@@ -225,6 +237,9 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
     )
     _backend_arguments(parser, "the vendor's runtime, if not the first")
+    parser.add_argument(
+        "--report", help="of a bundle's run on a chip: what it recorded is the vendor's runtime"
+    )
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
 
 
@@ -239,16 +254,21 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         )
     program = _program(arguments.program)
     labels = None if arguments.labels is None else load_labels(arguments.labels)
+    elsewhere = bundles.elsewhere(arguments, program)
+    samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
     verdict = api.verify(
         program,
         load_inputs(arguments.inputs),
         labels=labels,
-        vendor_samples=None if arguments.no_vendor else arguments.vendor_samples,
-        backend=arguments.backend,
+        vendor_samples=None if arguments.no_vendor else samples,
+        backend=arguments.backend if elsewhere is None else elsewhere,
         timeout=arguments.timeout,
     )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
+    if elsewhere is not None:
+        bundles.report(output, elsewhere)
+        data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
     if arguments.page:
         from neurodeploy.pages.html import report
 
@@ -265,20 +285,57 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     output.result(data)
     missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
     left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
-    return 0 if verdict.passed or left_out else 1
+    complained = elsewhere is not None and bool(elsewhere.problems)
+    return 0 if (verdict.passed and not complained) or left_out else 1
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz, as for compile")
+    parser.add_argument("program", nargs="?", help="a .ndp program")
+    parser.add_argument("--inputs", help=".npy or .npz, as for compile")
+    parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
+    parser.add_argument("--level", help="performance level of the chip, if it has several")
+    parser.add_argument("--against", help="another .ndp program: which of the two costs less")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="instead: predictions for published measurements, those that fail too",
+    )
 
 
 def _energy(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
 
-    report = api.energy(_program(arguments.program), load_inputs(arguments.inputs))
+    if arguments.validate:
+        return _validate(output)
+    if arguments.program is None or arguments.inputs is None:
+        raise FileError("needed, or --validate", node="a program and --inputs")
+    program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
+    elsewhere = None if arguments.report is None else api.read_report(arguments.report, program)
+    measured = None if elsewhere is None else elsewhere.measured
+    report = api.energy(program, inputs, level=arguments.level)
     tables.energy(output, report)
-    output.result(report.to_dict())
+    data = report.to_dict()
+    if arguments.against:
+        from neurodeploy.cli import costs
+
+        other = _program(arguments.against)
+        ranking = api.rank(program, other, inputs, level=arguments.level)
+        costs.ranking(output, ranking, arguments.program, arguments.against)
+        data["ranking"] = ranking.to_dict()
+    if elsewhere is not None and measured is not None:
+        bundles.measured(output, elsewhere.title, measured)
+        data["measured"] = {name: quantity.to_dict() for name, quantity in measured.items()}
+    output.result(data)
+    return 0
+
+
+def _validate(output: Output) -> int:
+    from neurodeploy.cli import costs
+    from neurodeploy.costs.validation import validate
+
+    found = validate()
+    costs.validation(output, found)
+    output.result(found.to_dict())
     return 0
 
 
@@ -314,6 +371,7 @@ COMMANDS = (
         _compile_arguments,
         _compile,
     ),
+    bundles.bundle,
     Command(
         "convert",
         "write a .nir graph with its semantics, exactly or for common importers",
@@ -338,7 +396,7 @@ COMMANDS = (
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",
-        "neurodeploy energy model.ndp --inputs spikes.npy",
+        "neurodeploy energy model.ndp --inputs spikes.npy --against other.ndp",
         _energy_arguments,
         _energy,
     ),

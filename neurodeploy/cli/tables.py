@@ -15,6 +15,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
 from neurodeploy.quantity import engineering
 from neurodeploy.semantics import Difference, from_metadata
+from neurodeploy.target import Evidence, Evident, get_target
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
@@ -166,7 +167,7 @@ REGISTERS = ("du", "dv", "vth", "decay", "current_decay", "threshold")
 
 
 def program(output: Output, compiled: Program) -> None:
-    """Populations, synapses, how semantics were lowered and what is proven."""
+    """Populations, synapses, how semantics were lowered, what is proven and how sure that is."""
     other = any(p.model != "lif" for p in compiled.populations)
     _varied(
         output,
@@ -219,6 +220,18 @@ def program(output: Output, compiled: Program) -> None:
             for r in compiled.ranges
         ],
     )
+    known = _evidence(compiled)
+    if known:
+        output.table(
+            f"how sure it is that {compiled.target} does this",
+            ("", "basis", "what is known"),
+            [(item.subject, item.basis, item.text) for item in known],
+        )
+
+
+def _evidence(compiled: Program) -> tuple[Evidence, ...]:
+    target = get_target(compiled.target)
+    return target.evidence(compiled) if isinstance(target, Evident) else ()
 
 
 def _varied(output: Output, title: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -253,6 +266,7 @@ def program_data(compiled: Program) -> dict[str, Any]:
         ],
         "lowerings": [vars(item) for item in compiled.lowerings],
         "ranges": [vars(item) for item in compiled.ranges],
+        "evidence": [vars(item) for item in _evidence(compiled)],
         "provenance": dict(compiled.provenance),
     }
 
@@ -307,18 +321,27 @@ def resources(output: Output, placement: Placement) -> None:
 
 
 def energy(output: Output, report: EnergyReport) -> None:
-    """Three lines with their intervals, the total, latency and what was counted."""
+    """Lines with their intervals, the total, what is measured or compared, what was counted."""
     output.say("\n[bold]What does one inference cost?[/]  median, 5 to 95 %")
     rows: list[tuple[str, ...]] = []
-    for line in (report.core, report.static, report.host):
-        rows.append((line.name, *_interval(line.total)))
-        rows += [(f"  {name}", *_interval(part)) for name, part in line.parts.items()]
+    for line in report.lines:
+        rows.append((line.name, *interval(line.total)))
+        rows += [(f"  {name}", *interval(part)) for name, part in line.parts.items()]
     rows += [
-        ("total", *_interval(report.total)),
-        ("latency", *_interval(report.latency)),
-        ("45 nm arithmetic only (not the chip)", *_interval(report.arithmetic)),
+        ("total", *interval(report.total)),
+        ("latency", *interval(report.latency)),
+        ("power", *interval(report.power)),
     ]
+    for name, value in report.measured.items():
+        rows.append((f"measured: {name}", *interval(value)))
     output.table(report.chip, ("", "per inference", "interval", "kind"), rows)
+    largest = report.dominant
+    output.say(f"  largest part: {largest.part} ({largest.line}), {largest.share.typical:.0%}")
+    output.table(
+        "for comparison only",
+        ("", "per inference", "interval", "kind"),
+        [(name, *interval(value)) for name, value in report.comparisons.items()],
+    )
     counted = [
         (name, f"{q.typical:,.1f}", f"{q.low:,.0f} … {q.high:,.0f}", q.kind)
         for name, q in report.counted.items()
@@ -329,7 +352,7 @@ def energy(output: Output, report: EnergyReport) -> None:
         output.say(f"  note: {note}")
 
 
-def _interval(value: Quantity) -> tuple[str, str, str]:
+def interval(value: Quantity) -> tuple[str, str, str]:
     return (
         engineering(value.typical, value.unit),
         f"{engineering(value.low, value.unit)} … {engineering(value.high, value.unit)}",

@@ -112,7 +112,7 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
         outputs=outputs,
         host_bytes=MESSAGE_BYTES * np.asarray(messages),
         core_events=core_events,
-        core_updates=np.tile(_neurons(placement) * chip_steps, (samples, 1)),
+        core_updates=np.tile(_neurons(program, placement) * chip_steps, (samples, 1)),
         core_spikes=_core_spikes(spikes, placement),
     )
 
@@ -140,9 +140,10 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _neurons(placement: Placement) -> IntArray:
-    """Neurons on each core."""
-    return np.bincount(np.concatenate(list(placement.core.values())), minlength=placement.cores)
+def _neurons(program: Program, placement: Placement) -> IntArray:
+    """Neurons on each core, those of inputs not among them."""
+    core = [placement.core[population.name] for population in program.populations]
+    return np.bincount(np.concatenate(core), minlength=placement.cores)
 
 
 def _core_spikes(spikes: Mapping[str, IntArray], placement: Placement) -> IntArray:

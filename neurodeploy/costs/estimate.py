@@ -1,35 +1,29 @@
-"""`estimate`: counts times constants, as three lines that are never merged silently."""
+"""`estimate`: counts times constants, as lines that are never merged silently."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.chip import Chip
+from neurodeploy.costs.baselines import baselines
 from neurodeploy.costs.counts import Counts
-from neurodeploy.costs.formulas import (
-    ACCUMULATE_45NM,
-    CORE_TERMS,
-    busiest_core,
-    core_terms,
-    latency,
-)
+from neurodeploy.costs.draws import Drawn, draw, per_sample
+from neurodeploy.costs.formulas import ACCUMULATE_45NM
+from neurodeploy.costs.metrics import Metrics
+from neurodeploy.costs.models import Model, Term, model_of
 from neurodeploy.costs.notes import notes
-from neurodeploy.costs.sampling import (
-    between,
-    bootstrap,
-    bounds,
-    constant,
-    interval,
-    model_error,
-    spread,
-)
+from neurodeploy.costs.sampling import interval, spread
+from neurodeploy.errors import InputError
 from neurodeploy.linear import FloatArray
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.quantity import Quantity
+
+ARITHMETIC = "45 nm arithmetic only"
+LITERATURE = "constants in circulation, dynamic only"
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,15 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Contributor:
+    """The largest part of all lines, and its share of the sum of all parts' medians."""
+
+    line: str
+    part: str
+    share: Quantity
+
+
+@dataclass(frozen=True)
 class EnergyReport:
     """Energy and latency of one inference.
 
@@ -50,162 +53,171 @@ class EnergyReport:
 
     Attributes
     ----------
-    core: dynamic energy of neurocores and routers, term by term.
-    static: static power and management processors over the latency, as two parts.
-    host: messages between host and chip.
-    total: the three lines together.
+    lines: what the program causes (dynamic), what flows while it runs, host and I/O; which lines
+        there are depends on the chip (see `models`).
+    total: the lines together.
     latency: time per inference, one inference at a time, in s.
-    arithmetic: 0.9 pJ per synaptic event, the usual 45 nm figure.  Not an estimate for hardware.
+    power: total over latency, in W.
+    dominant: the largest part.
+    comparisons: figures of other kinds, in no line: the usual 0.9 pJ per synaptic event, which is
+        not an estimate for hardware, and others that their names and sources explain.
     counted: what was counted per inference; low, typical, high are minimum, mean, maximum.
     notes: assumptions and warnings.
+    measured: what a run on the chip gave, by name; see `with_measured`.
     """
 
     chip: str
     samples: int
-    core: Line
-    static: Line
-    host: Line
+    lines: tuple[Line, ...]
     total: Quantity
     latency: Quantity
-    arithmetic: Quantity
+    power: Quantity
+    dominant: Contributor
+    comparisons: Mapping[str, Quantity]
     counted: Mapping[str, Quantity]
     notes: tuple[str, ...]
+    measured: Mapping[str, Quantity] = field(default_factory=dict)
+
+    def line(self, name: str) -> Line:
+        """The line called `name`, which must exist."""
+        return next(line for line in self.lines if line.name == name)
+
+    def with_measured(self, measured: Mapping[str, Quantity]) -> EnergyReport:
+        """The report with what was measured on the chip beside it.
+
+        Parameters
+        ----------
+        measured: by name, such as `total` (J), `power` (W) or `latency` (s), of kind `measured`.
+
+        Raises
+        ------
+        InputError
+            One is of another kind.
+        """
+        for name, quantity in measured.items():
+            if quantity.kind != "measured":
+                raise InputError(f"is {quantity.kind}, not measured", node=name)
+        return replace(self, measured=dict(measured))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-def estimate(counts: Counts, chip: Chip, placement: Placement) -> EnergyReport:
+def estimate(
+    counts: Counts, chip: Chip, placement: Placement, metrics: Metrics | None = None
+) -> EnergyReport:
     """Energy and latency per inference from counts, with what is uncertain drawn jointly.
 
-    core    = (e_syn S + e_upd U + e_spk K + e_pkt A + e_hop H + e_core_step cores steps) x error
-    static  = p_static chips T,  management = (p_system - p_static) chips T
-    host    = e_host (messages in + messages out)
-    total   = (core without its error + static + management + host) x error of totals
-    T       between the lower bound, T_typical and latency_slack T_typical; see `latency`
+    part  = product of its constants and counts (`models`)
+    line  = (sum of its parts) x model error of the line
+    total = (sum of all parts, without the lines' errors) x model error of totals
+    T     = steps x tick in real time, or between a lower bound, T_typical and
+            latency_slack T_typical; see `formulas.latency`
 
     Constants are log-triangular between their low, typical and high (triangular from 0), errors
     log-normal, counts resampled over the samples (bootstrap); see `sampling`.  The error of
     totals was found with core lines that had no error of their own, so both are not multiplied.
 
+    Parameters
+    ----------
+    metrics: of the same run; with them processors stand among the comparisons.
+
     Raises
     ------
+    TargetError
+        Nothing is known about the chip's energies.
     FileError
         The chip file lacks a constant.
     """
-    means = _bootstrapped(counts, chip, placement)
-    constants = {name: constant(chip, name, "J") for name in CORE_TERMS.values()}
-    terms = core_terms(means, constants)
-    static, system = (constant(chip, name, "W") for name in ("p_static", "p_system"))
-    e_host = constant(chip, "e_host", "J")
-    time = _latency(means, chip)
-    power = {"static": static, "management": system - static}
-    standing = {name: p * placement.chips * time for name, p in power.items()}
-    host = {name: e_host * means[name] for name in ("input messages", "output messages")}
-    error = model_error(chip, "model_gsd_core")
-    everything = sum(sum(part.values()) for part in (terms, standing, host))
+    model, drawn = model_of(chip), draw(counts, chip, placement)
     return EnergyReport(
         chip=chip.title,
         samples=counts.samples,
-        core=_line(
-            "core dynamic",
-            {name: energy * error for name, energy in terms.items()},
-            {name: _times(chip, f"counted {name}", CORE_TERMS[name]) for name in terms},
-            "; model error: " + chip.constant("model_gsd_core").source,
-        ),
-        static=_line(
-            "static and management",
-            standing,
-            {
-                "static": _times(chip, "chips x latency", "p_static"),
-                "management": _times(chip, "chips x latency", "p_system") + "; less p_static",
-            },
-        ),
-        host=_line(
-            "host and I/O", host, {name: _times(chip, f"counted {name}", "e_host") for name in host}
+        lines=tuple(
+            _line(name, model, drawn, chip, model.errors.get(name, "")) for name in model.lines
         ),
         total=interval(
-            everything * model_error(chip, "model_gsd_total"),
+            drawn.total,
             "J",
-            "sum of core dynamic, static and management, host and I/O; model error: "
-            + chip.constant("model_gsd_total").source,
+            "sum of " + ", ".join(model.lines) + _error(model.total_error, chip),
         ),
-        latency=interval(time, "s", "; ".join(_sources(chip, _LATENCY))),
-        arithmetic=interval(
-            ACCUMULATE_45NM.typical * means["synaptic events"],
-            "J",
-            f"45 nm arithmetic only, not an estimate for hardware: {ACCUMULATE_45NM.source}, per "
-            "synaptic event",
-        ),
+        latency=interval(drawn.seconds, "s", "; ".join(_sources(model, chip))),
+        power=interval(drawn.total / drawn.seconds, "W", "total over latency"),
+        dominant=_dominant(drawn),
+        comparisons={
+            ARITHMETIC: interval(
+                ACCUMULATE_45NM.typical * drawn.activity["synaptic events"],
+                "J",
+                f"45 nm arithmetic only, not an estimate for hardware: {ACCUMULATE_45NM.source}, "
+                "per synaptic event",
+            ),
+            **_literature(model, drawn, chip),
+            **({} if metrics is None else baselines(metrics)),
+        },
         counted=_counted(counts, placement),
         notes=notes(counts, chip, placement),
     )
 
 
-_LATENCY = ("t_syn", "t_upd", "t_spk", "t_sync", "t_mgmt", "latency_slack")
-
-
-def _bootstrapped(counts: Counts, chip: Chip, placement: Placement) -> dict[str, FloatArray]:
-    """Means per inference: what is multiplied with a constant, and the busiest core's time."""
-    features = {**_per_sample(counts, placement), "busiest core": _busy(counts, chip)}
-    means = bootstrap(chip, np.stack(list(features.values()), axis=1)).T
-    return dict(zip(features, means, strict=True))
-
-
-def _busy(counts: Counts, chip: Chip) -> FloatArray:
-    t_syn, t_upd, t_spk = (bounds(chip, name, "s")[1] for name in ("t_syn", "t_upd", "t_spk"))
-    return busiest_core(
-        counts.core_events, counts.core_updates, counts.core_spikes, t_syn, t_upd, t_spk
+def _line(name: str, model: Model, drawn: Drawn, chip: Chip, error: str) -> Line:
+    terms = {term.name: term for term in model.terms if term.line == name}
+    parts = drawn.lines[name]
+    return Line(
+        name,
+        interval(_sum(parts), "J", "sum of " + ", ".join(parts) + _error(error, chip)),
+        {part: interval(energy, "J", _source(terms[part], chip)) for part, energy in parts.items()},
     )
 
 
-def _latency(means: Mapping[str, FloatArray], chip: Chip) -> FloatArray:
-    """Draws between the lower bound, the typical latency and `latency_slack` times that."""
-    busy, steps = means["busiest core"], means["chip steps"]
-    sync, management = bounds(chip, "t_sync", "s"), bounds(chip, "t_mgmt", "s")
-    low, typical = (latency(busy, steps, sync[i], management[i]) for i in (0, 1))
-    return between(chip, "latency", low, typical, bounds(chip, "latency_slack", "1")[2] * typical)
+def _error(name: str, chip: Chip) -> str:
+    return f"; model error: {chip.constant(name).source}" if name else ""
 
 
-def _per_sample(counts: Counts, placement: Placement) -> dict[str, Any]:
-    """What is multiplied with a constant, by name, int64 (samples,)."""
-    return {
-        "synaptic events": counts.total(counts.synaptic_events),
-        "neuron updates": counts.total(counts.updates),
-        "spikes": counts.total(counts.spikes),
-        "packets": counts.total(counts.packets),
-        "hops": counts.total(counts.hops),
-        "core steps": placement.cores * counts.chip_steps,
-        "chip steps": counts.chip_steps,
-        "input messages": counts.total(counts.inputs),
-        "output messages": counts.total(counts.outputs),
+def _literature(model: Model, drawn: Drawn, chip: Chip) -> dict[str, Quantity]:
+    if not model.literature:
+        return {}
+    source = "not in the total; " + "; ".join(_source(term, chip) for term in model.literature)
+    return {LITERATURE: interval(_sum(drawn.literature), "J", source)}
+
+
+def _dominant(drawn: Drawn) -> Contributor:
+    medians = {
+        (line, part): float(np.median(energy))
+        for line, parts in drawn.lines.items()
+        for part, energy in parts.items()
     }
+    line, part = max(medians, key=medians.__getitem__)
+    everything = _sum({str(index): _sum(parts) for index, parts in enumerate(drawn.lines.values())})
+    with np.errstate(invalid="ignore"):
+        share = np.nan_to_num(drawn.lines[line][part] / everything)
+    return Contributor(line, part, interval(share, "1", "its part of the sum of all lines"))
+
+
+def _sum(parts: Mapping[str, FloatArray]) -> FloatArray:
+    return np.asarray(sum(parts.values()))
+
+
+def _source(term: Term, chip: Chip) -> str:
+    counts = " x ".join(term.counts)
+    constants = "; ".join(f"{name}: {chip.constant(name).source}" for name in term.constants)
+    return f"{counts} x {' x '.join(term.constants)}; {constants}"
+
+
+def _sources(model: Model, chip: Chip) -> list[str]:
+    names = (model.tick,) if model.tick else _LATENCY
+    return [f"{name}: {chip.constant(name).source}" for name in names]
+
+
+_LATENCY = ("t_syn", "t_upd", "t_spk", "t_sync", "t_mgmt", "latency_slack")
 
 
 def _counted(counts: Counts, placement: Placement) -> dict[str, Quantity]:
     source = f"bit-accurate run of {counts.samples} samples; minimum, mean, maximum"
     counted = {
-        **_per_sample(counts, placement),
+        **per_sample(counts, placement),
         "steps": counts.steps,
         "host bytes": counts.host_bytes,
         "synaptic events, busiest core": counts.core_events.max(axis=1),
     }
     return {name: spread(values, "1", source) for name, values in counted.items()}
-
-
-def _line(
-    name: str, parts: Mapping[str, FloatArray], sources: Mapping[str, str], error: str = ""
-) -> Line:
-    total = interval(np.asarray(sum(parts.values())), "J", "sum of " + ", ".join(parts) + error)
-    return Line(
-        name, total, {part: interval(draws, "J", sources[part]) for part, draws in parts.items()}
-    )
-
-
-def _times(chip: Chip, what: str, name: str) -> str:
-    return f"{what} x {name}: {chip.constant(name).source}"
-
-
-def _sources(chip: Chip, names: tuple[str, ...]) -> list[str]:
-    return [f"{name}: {chip.constant(name).source}" for name in names]

@@ -27,14 +27,20 @@ SI = {
     "W": ("W", 1.0),
     "ns": ("s", 1e-9),
     "us": ("s", 1e-6),
+    "ms": ("s", 1e-3),
+    "cycles": ("1", 1.0),
     "1": ("1", 1.0),
 }
 """Units of chip files: SI unit and factor."""
 
 
-def constant(chip: Chip, name: str, unit: str) -> FloatArray:
-    """Draws of a constant in the SI unit `unit`: `log_triangular` of its low, typical and high."""
-    low, typical, high = bounds(chip, name, unit)
+UNITS = {"e": "J", "p": "W", "c": "1", "t": "s"}
+"""SI units of constants by the first letter of their names: energy, power, cycles, time."""
+
+
+def constant(chip: Chip, name: str) -> FloatArray:
+    """Draws of a constant in its SI unit: `log_triangular` of its low, typical and high."""
+    low, typical, high = bounds(chip, name, UNITS[name[0]])
     return log_triangular(_stream(chip, name).random(DRAWS), low, typical, high)
 
 

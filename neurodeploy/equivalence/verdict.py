@@ -180,7 +180,7 @@ def verify(
     labels: NDArray[Any] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
 ) -> Verdict:
@@ -195,7 +195,7 @@ def verify(
     source: spikes of the source framework itself per population, to verify the import.
     vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
         stage out, and the verdict incomplete.
-    backend: which of the target's backends is the vendor's runtime; its first if None.
+    backend: which of the target's backends is the vendor's runtime, its first if None; or another.
     timeout: seconds for the vendor's run.
 
     Raises

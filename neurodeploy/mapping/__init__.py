@@ -6,5 +6,16 @@ from neurodeploy.mapping.connectivity import fan_out, reached
 from neurodeploy.mapping.placement import Placement, place
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.mapping.routing import Routes, routes
+from neurodeploy.mapping.split import joined, split
 
-__all__ = ["Placement", "Resource", "Routes", "fan_out", "place", "reached", "routes"]
+__all__ = [
+    "Placement",
+    "Resource",
+    "Routes",
+    "fan_out",
+    "joined",
+    "place",
+    "reached",
+    "routes",
+    "split",
+]

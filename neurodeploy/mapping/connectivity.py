@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, LinearMap, Scale
@@ -31,9 +35,41 @@ def reached(synapses: Synapses, core: IntArray) -> tuple[IntArray, IntArray]:
     counts: int64 (m, source neurons): synapses of nonzero weight that one spike of a source neuron
         reaches on that core, C^T [target on core].  Their sum over cores is `fan_out`.
     """
+    if synapses.kind == "dense":
+        return summed(synapses.weight != 0, core)
     cores = np.unique(core)
     on_core = ((core == one).reshape(synapses.out_shape).astype(np.float64) for one in cores)
     return cores, np.stack([_onto(synapses, targets) for targets in on_core])
+
+
+def summed(counts: NDArray[Any], core: IntArray) -> tuple[IntArray, IntArray]:
+    """Rows (targets, sources) added up by core: the cores, ascending, and int64 (m, sources)."""
+    order = np.argsort(core, kind="stable")
+    cores, first = np.unique(core[order], return_index=True)
+    return cores, np.add.reduceat(counts[order], first, axis=0, dtype=np.int64)
+
+
+def written_out(synapses: Synapses) -> IntArray:
+    """Every weight by target and source neuron: int64 (target neurons, source neurons)."""
+    if synapses.kind == "dense":
+        return synapses.weight
+    if synapses.kind == "one-to-one":
+        return np.diag(synapses.weight.reshape(-1))
+    sources, targets = math.prod(synapses.in_shape), math.prod(synapses.out_shape)
+    weight = np.zeros((targets, sources), np.int64)
+    outs, per_group, height, width = synapses.weight.shape
+    (_, in_rows, in_columns), (_, rows, columns) = synapses.in_shape, synapses.out_shape
+    o, c, i, j, y, x = (
+        part.reshape(-1) for part in np.indices((outs, per_group, height, width, rows, columns))
+    )
+    row = y * synapses.stride[0] + i * synapses.dilation[0] - synapses.padding[0]
+    column = x * synapses.stride[1] + j * synapses.dilation[1] - synapses.padding[1]
+    channel = o // (outs // synapses.groups) * per_group + c
+    inside = (row >= 0) & (row < in_rows) & (column >= 0) & (column < in_columns)
+    source = ((channel * in_rows + row) * in_columns + column)[inside]
+    target = ((o * rows + y) * columns + x)[inside]
+    weight[target, source] = synapses.weight[o, c, i, j][inside]
+    return weight
 
 
 def _onto(synapses: Synapses, targets: FloatArray) -> IntArray:

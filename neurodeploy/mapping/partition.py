@@ -1,46 +1,41 @@
-"""How one population is cut into neurocores."""
+"""How one population is cut into cores: the search, for any chip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from neurodeploy.chip import Chip
 from neurodeploy.errors import InputError, Violation
-from neurodeploy.linear import Shape
-from neurodeploy.mapping.usage import LIMITS, exceeded, group_labels, usage
+from neurodeploy.mapping.cores import Cores
 from neurodeploy.program import IntArray, Neurons, Synapses
 
 
-def partition(population: Neurons, incoming: tuple[Synapses, ...], chip: Chip) -> IntArray:
+def partition(population: Neurons, incoming: tuple[Synapses, ...], cores: Cores) -> IntArray:
     """Core of each neuron, int64 (neurons,) in C order, cores counted from 0.
 
-    An image (channels, height, width) is cut into blocks of channels, each block into contiguous
-    runs of neurons, column by column; other shapes into runs of their C order.  Runs are of equal
-    length (but for one neuron).  Taken is the cut with the fewest cores, then the fewest blocks.
-    Deterministic.  Lava's compiler cuts images alike, but into powers of two, and takes up to half
-    as many cores again (lava-dl, netx/pilotnet_snn/benchmark.ipynb).
-
-    The population must fit: see `violations`.
+    Of the cuts that the chip knows and that fit: the one with the fewest cores, then the first.
+    Deterministic.  The population must fit: see `violations`.
     """
-    groups = group_labels(population, chip)
-    channels = population.shape[0] if len(population.shape) == 3 else 1
-    chosen = np.arange(population.size)
-    fewest = population.size + 1
-    for blocks in range(1, channels + 1):
-        if blocks >= fewest:
+    meter = cores.meter(population, incoming)
+    chosen = cores.finest(population)
+    fewest = int(chosen.max()) + 2
+    for cuts in cores.cuts(population):
+        if cuts.blocks >= fewest:
             break
-        block, rank = _order(population.shape, blocks)
 
-        def fits(runs: int, block: IntArray = block, rank: IntArray = rank) -> bool:
-            core = _cores(block, rank, runs)
-            return not exceeded(usage(population, incoming, core, groups, chip), chip)
+        def fits(n: int, cut: Callable[[int], IntArray] = cuts.cut) -> bool:
+            return not exceeded(meter(cut(n)), cores)
 
-        runs = _smallest(fits, min((fewest - 1) // blocks, int(np.bincount(block).min())))
-        if runs is not None:
-            fewest, chosen = blocks * runs, _cores(block, rank, runs)
+        n = _smallest(fits, min((fewest - 1) // cuts.blocks, cuts.most))
+        if n is not None:
+            chosen = cuts.cut(n)
+            fewest = int(chosen.max()) + 1
     return chosen
+
+
+def exceeded(use: Mapping[str, IntArray], cores: Cores) -> dict[str, int]:
+    """Largest use of each resource that some core has too little of, by the name of the limit."""
+    largest = {bound.limit: int(use[bound.limit].max()) for bound in cores.bounds}
+    return {name: value for name, value in largest.items() if value > cores.chip.limit(name)}
 
 
 def _smallest(fits: Callable[[int], bool], limit: int) -> int | None:
@@ -55,9 +50,9 @@ def _smallest(fits: Callable[[int], bool], limit: int) -> int | None:
 
 
 def violations(
-    population: Neurons, incoming: tuple[Synapses, ...], chip: Chip
+    population: Neurons, incoming: tuple[Synapses, ...], cores: Cores
 ) -> tuple[Violation, ...]:
-    """Limits that a single neuron of the population breaks on a core of its own.
+    """Limits that the population breaks however finely it is cut.
 
     Raises
     ------
@@ -66,37 +61,19 @@ def violations(
     """
     if population.size < 1:
         raise InputError("the population has no neurons", node=population.name)
-    alone = np.arange(population.size)
-    use = usage(population, incoming, alone, group_labels(population, chip), chip)
+    chip = cores.chip
+    use = cores.meter(population, incoming)(cores.finest(population))
+    broken = exceeded(use, cores)
     return tuple(
         Violation(
-            rule=f"{chip.name}.{LIMITS[name].replace('_', '-')}",
+            rule=f"{chip.name}.{bound.limit.replace('_', '-')}",
             node=population.name,
-            measured=value,
-            limit=chip.limit(LIMITS[name]),
-            unit=chip.limits[LIMITS[name]].unit,
-            source=chip.limits[LIMITS[name]].source,
-            fix="One neuron alone does not fit a core: reduce its fan-in (fewer inputs, a smaller "
-            "kernel, pooling or a narrower layer before it).",
+            measured=broken[bound.limit],
+            limit=chip.limit(bound.limit),
+            unit=chip.limits[bound.limit].unit,
+            source=chip.limits[bound.limit].source,
+            fix=bound.fix,
         )
-        for name, value in exceeded(use, chip).items()
+        for bound in cores.bounds
+        if bound.limit in broken
     )
-
-
-def _order(shape: Shape, blocks: int) -> tuple[IntArray, IntArray]:
-    """Block of each neuron, and its place within the block in order (x, y, channel), C order."""
-    size = int(np.prod(shape))
-    if len(shape) != 3:
-        return np.zeros(size, np.int64), np.arange(size)
-    channel, y, x = np.unravel_index(np.arange(size), shape)
-    block = channel * blocks // shape[0]
-    order = np.lexsort((channel, y, x, block))
-    rank = np.empty(size, np.int64)
-    rank[order] = np.arange(size)
-    return block, rank - np.searchsorted(block[order], block)
-
-
-def _cores(block: IntArray, rank: IntArray, runs: int) -> IntArray:
-    """Core of each neuron when every block is cut into `runs` equal runs."""
-    length = np.bincount(block)[block]
-    return np.asarray(block * runs + rank * runs // length)

@@ -1,19 +1,20 @@
-"""`Placement`: every neuron on a neurocore, every neurocore on a tile, and what that uses."""
+"""`Placement`: every neuron on a core, every core at a router, and what that uses."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.chip import Chip
-from neurodeploy.errors import DesignRuleError, TargetError
+from neurodeploy.errors import DesignRuleError, Violation
+from neurodeploy.mapping.cores import INPUT, Cores
 from neurodeploy.mapping.partition import partition, violations
 from neurodeploy.mapping.resources import Resource, population_resources, total_resources
-from neurodeploy.mapping.usage import Usage, group_labels, usage
-from neurodeploy.program import IntArray, Program
+from neurodeploy.network import InputPort
+from neurodeploy.program import IntArray, Neurons, Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,13 @@ class Placement:
 
     Attributes
     ----------
-    core: population -> neurocore of each neuron, int64 (neurons,), C order.
-    tiles: (x, y) of each core's tile, int64 (cores, 2).  Cores are numbered in the order of the
+    core: population -> core of each neuron, int64 (neurons,), C order; inputs too, where they
+        occupy cores.
+    tiles: (x, y) of each core's router, int64 (cores, 2).  Cores are numbered in the order of the
         populations and fill tile by tile, row by row, chip by chip; chips stand in one row, so that
         a packet to the next chip crosses the mesh between.  Nothing is optimised.
-    entry: tile at which input spikes enter the mesh (a corner; the true place is not published).
+    entry: where spikes of inputs without a core enter the mesh (a corner; the true place is not
+        published).
     chips: number of chips.
     resources: population -> its resources; available is what its cores hold together, or what one
         core holds where the name says so.
@@ -42,7 +45,7 @@ class Placement:
 
     @property
     def cores(self) -> int:
-        """Number of neurocores in use."""
+        """Number of cores in use."""
         return len(self.tiles)
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,56 +60,84 @@ class Placement:
         }
 
 
-def place(program: Program, chip: Chip) -> Placement:
-    """Cut every population into neurocores and number these; see `Placement` and `partition`.
+def place(program: Program, cores: Cores) -> Placement:
+    """Cut every population into cores and number these; see `Placement` and `partition`.
 
     Every core holds neurons of one population.  Deterministic.
 
     Raises
     ------
     DesignRuleError
-        Neurons that fit no core, for all populations at once.
+        Neurons that fit no core, for all populations at once, or more cores than the largest
+        system has.
     InputError
         A population without neurons or without a register that the chip needs.
-    TargetError
-        The chip has no neurocores.
     """
-    if not chip.has_cores:
-        raise TargetError("it has no neurocores to place neurons on", node=chip.title)
+    hosted = _hosted(program, cores)
     broken = tuple(
         violation
-        for population in program.populations
-        for violation in violations(population, program.incoming(population.name), chip)
+        for population in hosted
+        for violation in violations(population, program.incoming(population.name), cores)
     )
     if broken:
         raise DesignRuleError(broken)
-    cores = 0
+    count = 0
     core: dict[str, IntArray] = {}
-    used: dict[str, Usage] = {}
-    for population in program.populations:
+    used: dict[str, Mapping[str, IntArray]] = {}
+    for population in hosted:
         incoming = program.incoming(population.name)
-        own = partition(population, incoming, chip)
-        used[population.name] = usage(
-            population, incoming, own, group_labels(population, chip), chip
-        )
-        core[population.name] = own + cores
-        cores += int(own.max()) + 1
-    per_chip = chip.limit("cores_per_chip")
-    chips = -(-cores // per_chip)
+        own = partition(population, incoming, cores)
+        used[population.name] = cores.meter(population, incoming)(own)
+        core[population.name] = own + count
+        count += int(own.max()) + 1
+    if too_many := _too_many(core, cores):
+        raise DesignRuleError(too_many)
+    chips = -(-count // cores.chip.limit("cores_per_chip"))
     return Placement(
         core=core,
-        tiles=_tiles(cores, chip),
+        tiles=_tiles(count, cores),
         entry=(0, 0),
         chips=chips,
         resources={
-            p.name: population_resources(p, program.incoming(p.name), used[p.name], chip)
-            for p in program.populations
+            p.name: population_resources(p, program.incoming(p.name), used[p.name], cores)
+            for p in hosted
         },
-        total=total_resources(program, used, cores, chips, chip),
+        total=total_resources(program, used, count, chips, cores),
     )
 
 
-def _tiles(cores: int, chip: Chip) -> IntArray:
-    number, local = np.divmod(np.arange(cores), chip.limit("cores_per_chip"))
-    y, x = np.divmod(local // chip.limit("cores_per_tile"), chip.limit("mesh_columns"))
-    return np.stack([x + number * chip.limit("mesh_columns"), y], axis=1)
+def _hosted(program: Program, cores: Cores) -> tuple[Neurons, ...]:
+    """What occupies cores."""
+    inputs = program.inputs if cores.hosts_inputs else ()
+    return (*(_as_population(port) for port in inputs), *program.populations)
+
+
+def _as_population(port: InputPort) -> Neurons:
+    return Neurons(port.name, port.shape, 0, {}, np.ones(1), model=INPUT)
+
+
+def _too_many(core: Mapping[str, IntArray], cores: Cores) -> tuple[Violation, ...]:
+    """Cores beyond those of the largest system: blamed on the population that has most of them."""
+    chip = cores.chip
+    most = chip.limit("chips_per_system") * chip.limit("cores_per_chip")
+    own = {name: len(np.unique(assigned)) for name, assigned in core.items()}
+    count, record = sum(own.values()), chip.limits["chips_per_system"]
+    if count <= most:
+        return ()
+    largest = max(own, key=lambda name: own[name])
+    unit = chip.limits["cores_per_chip"].unit
+    fix = (
+        f"Remove what needs {count - most} {unit}: it has {own[largest]} of them, "
+        f"{math.ceil(core[largest].size / own[largest])} neurons on each; fewer neurons or a "
+        "smaller fan-in need fewer."
+    )
+    return (
+        Violation(f"{chip.name}.cores-per-system", largest, count, most, unit, record.source, fix),
+    )
+
+
+def _tiles(count: int, cores: Cores) -> IntArray:
+    number, local = np.divmod(np.arange(count), cores.chip.limit("cores_per_chip"))
+    tiles = cores.positions[local]
+    tiles[:, 0] += number * cores.chip.limit("mesh_columns")
+    return tiles

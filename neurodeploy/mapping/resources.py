@@ -9,12 +9,12 @@ import numpy as np
 
 from neurodeploy.chip import Chip
 from neurodeploy.mapping.connectivity import fan_out
-from neurodeploy.mapping.usage import Usage
-from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.mapping.cores import Bound, Cores
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.quantity import Kind
 
 COUNTED = "from the program"
-MODEL = "memory model of neurodeploy.mapping.usage"
+MODEL = "memory model of the target's cores"
 
 
 @dataclass(frozen=True)
@@ -30,62 +30,65 @@ class Resource:
 
 
 def population_resources(
-    population: Neurons, incoming: tuple[Synapses, ...], use: Usage, chip: Chip
+    population: Neurons,
+    incoming: tuple[Synapses, ...],
+    use: Mapping[str, IntArray],
+    cores: Cores,
 ) -> tuple[Resource, ...]:
     """Resources of one population; available is what its cores hold, or one core where so named."""
-    cores = len(use.neurons)
+    count = len(next(iter(use.values())))
+    unit = cores.chip.limits["cores_per_chip"].unit
     return (
-        Resource("cores", cores, None, "neurocores", "derived", MODEL),
-        _against(chip, "neurons", population.size, "neurons_per_core", cores, "counted"),
+        Resource("cores", count, None, unit, "derived", MODEL),
+        *(
+            _bounded(bound, use[bound.limit], count, cores.chip)
+            for bound in cores.bounds
+            if bound.summed or use[bound.limit].any()
+        ),
         *_synapses(incoming, None),
-        _against(
-            chip,
-            "synaptic memory",
-            int(use.synaptic_memory.sum()),
-            "synaptic_memory",
-            cores,
-            "derived",
-        ),
-        _against(
-            chip,
-            "input axons, busiest core",
-            int(use.input_axons.max()),
-            "input_axons",
-            1,
-            "derived",
-        ),
-        _against(
-            chip,
-            "neuron groups, busiest core",
-            int(use.neuron_groups.max()),
-            "neuron_groups",
-            1,
-            "derived",
-        ),
     )
 
 
 def total_resources(
-    program: Program, used: Mapping[str, Usage], cores: int, chips: int, chip: Chip
+    program: Program,
+    used: Mapping[str, Mapping[str, IntArray]],
+    count: int,
+    chips: int,
+    cores: Cores,
 ) -> tuple[Resource, ...]:
-    """Resources of a whole program; available is what its chips hold."""
-    neurons = sum(population.size for population in program.populations)
-    words = sum(int(use.synaptic_memory.sum()) for use in used.values())
+    """Resources of a whole program on `count` cores; available is what its chips hold."""
+    chip = cores.chip
     everywhere = chips * chip.limit("cores_per_chip")
+    synapses = None
+    if "synapses_per_chip" in chip.limits:
+        synapses = chips * chip.limit("synapses_per_chip")
     return (
         Resource("chips", chips, None, "chips", "derived", MODEL),
-        _against(chip, "cores", cores, "cores_per_chip", chips, "derived"),
-        _against(chip, "neurons", neurons, "neurons_per_core", everywhere, "counted"),
-        *_synapses(program.synapses, chips * chip.limit("synapses_per_chip")),
-        _against(chip, "synaptic memory", words, "synaptic_memory", everywhere, "derived"),
+        _against(chip, "cores", count, "cores_per_chip", chips),
+        *(
+            _bounded(
+                bound, np.concatenate([u[bound.limit] for u in used.values()]), everywhere, chip
+            )
+            for bound in cores.bounds
+            if bound.summed
+        ),
+        *_synapses(program.synapses, synapses),
     )
 
 
-def _against(chip: Chip, name: str, used: int, limit: str, times: int, kind: Kind) -> Resource:
+def _bounded(bound: Bound, use: IntArray, count: int, chip: Chip) -> Resource:
+    """What cores use of what `count` hold together, or the busiest of what one holds."""
+    if bound.summed:
+        return _against(chip, bound.title, int(use.sum()), bound.limit, count)
+    return _against(chip, f"{bound.title}, busiest core", int(use.max()), bound.limit, 1)
+
+
+def _against(chip: Chip, name: str, used: int, limit: str, times: int) -> Resource:
     """A resource against `times` a limit of the chip."""
     available = times * chip.limit(limit)
     record = chip.limits[limit]
     unit = record.unit.split(" per ")[0]
+    kind: Kind = "counted" if name == "neurons" else "derived"
     source = f"{COUNTED if kind == 'counted' else MODEL}; limit: {record.source}"
     return Resource(name, used, available, unit, kind, source)
 

@@ -107,7 +107,8 @@ def _cost_headline(report: EnergyReport) -> Html:
 
 def _cost_facts(report: EnergyReport) -> Iterator[Fact]:
     yield "5 to 95 %", interval(report.total), kind(report.total.kind)
-    for name, value in ((report.core.name, report.core.total), ("latency", report.latency)):
+    dynamic = report.lines[0]
+    for name, value in ((dynamic.name, dynamic.total), ("latency", report.latency)):
         yield name, magnitude(value.typical, value.unit), kind(value.kind)
 
 
@@ -245,7 +246,7 @@ def _layers(page: Page) -> Html:
 
 
 def cost(page: Page) -> Html:
-    """Energy in three lines with intervals, and latency."""
+    """Energy in lines with intervals, and latency."""
     report = page.energy
     return section(
         "cost",

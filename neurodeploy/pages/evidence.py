@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.pages import rasters
@@ -251,7 +252,11 @@ def constants(page: Page) -> Html:
             rows,
             numeric=(1, 2, 3),
         ),
-        element("p", f"45 nm arithmetic only: {page.energy.arithmetic.source}.", cls="source"),
+        element(
+            "p",
+            f"45 nm arithmetic only: {page.energy.comparisons[ARITHMETIC].source}.",
+            cls="source",
+        ),
     )
 
 

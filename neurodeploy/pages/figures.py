@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurodeploy.costs.estimate import EnergyReport, Line
+from neurodeploy.costs.estimate import ARITHMETIC, EnergyReport, Line
 from neurodeploy.equivalence.compare import Layer
 from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.pages import svg
@@ -95,7 +95,7 @@ class _Bar:
 
 
 def energy(report: EnergyReport) -> Html:
-    """The three lines with their parts, the total, and the 45 nm figure, on a logarithmic axis."""
+    """The lines with their parts, the total, and the 45 nm figure, on a logarithmic axis."""
     from matplotlib.ticker import NullLocator
 
     bars = _bars(report)
@@ -123,12 +123,11 @@ def _bars(report: EnergyReport) -> list[_Bar]:
         for name, part in line.parts.items():
             yield _Bar(name, part, colour, False)
 
+    colours = zip(report.lines, (BLUE, ORANGE, GREEN), strict=False)
     return [
-        *group(report.core, BLUE),
-        *group(report.static, ORANGE),
-        *group(report.host, GREEN),
+        *(bar for line, colour in colours for bar in group(line, colour)),
         _Bar("total", report.total, svg.INK, True),
-        _Bar("45 nm arithmetic only", report.arithmetic, GREY, True),
+        _Bar(ARITHMETIC, report.comparisons[ARITHMETIC], GREY, True),
     ]
 
 

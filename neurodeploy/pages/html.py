@@ -23,7 +23,7 @@ from neurodeploy.pages import answers, evidence
 from neurodeploy.pages.markup import escape
 from neurodeploy.pages.page import Page, choose_samples
 from neurodeploy.program import Program
-from neurodeploy.target import get_target
+from neurodeploy.target import cores_of, get_target
 from neurodeploy.trace import check_labels
 
 
@@ -67,7 +67,7 @@ def report(
         program=program,
         verdict=verdict,
         energy=energy,
-        placement=place(program, chip),
+        placement=place(program, cores_of(program)),
         chip=chip,
         labels=check_labels(labels, verdict.trace.samples),
         shown=choose_samples(verdict, program.output, samples),

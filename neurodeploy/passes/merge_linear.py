@@ -18,6 +18,7 @@ from neurodeploy.linear import (
     Shape,
     Weights,
     describe,
+    ungrouped,
 )
 from neurodeploy.network import Connection, Network
 
@@ -65,7 +66,7 @@ def merge(connection: Connection, shape: Shape) -> Dense | Conv2d:
         at = next((i for i in range(len(ops) - 1) if isinstance(ops[i + 1], Dense)), 0)
         ops[at : at + 2] = [_compose(ops[at], ops[at + 1], connection.name)]
     op = ops[0]
-    return op if isinstance(op, (Dense, Conv2d)) else _dense(op, connection.name)
+    return op if isinstance(op, (Dense, Conv2d)) else as_dense(op, connection.name)
 
 
 def _compose(a: LinearMap, b: LinearMap, node: str) -> LinearMap:
@@ -85,7 +86,7 @@ def _compose(a: LinearMap, b: LinearMap, node: str) -> LinearMap:
         return _scale_inputs(a.factor[:, 0, 0], b)
     if isinstance(a, Conv2d) and isinstance(b, Conv2d) and _padding_is_zero(a, b):
         return _compose_convolutions(a, b)
-    return _compose(a, _dense(b, node), node)
+    return _compose(a, as_dense(b, node), node)
 
 
 def _rows(a: LinearMap, weight: Weights, node: str) -> FloatArray:
@@ -101,7 +102,7 @@ def _rows(a: LinearMap, weight: Weights, node: str) -> FloatArray:
     return a.adjoint(rows).reshape(len(weight), -1)
 
 
-def _dense(op: LinearMap, node: str) -> Dense:
+def as_dense(op: LinearMap, node: str) -> Dense:
     """Any linear map as its matrix, column by column or row by row, whichever are fewer."""
     inputs, outputs = math.prod(op.in_shape), math.prod(op.out_shape)
     if inputs * outputs > MAX_DENSE_WEIGHTS:
@@ -150,7 +151,7 @@ def _compose_convolutions(a: Conv2d, b: Conv2d) -> Conv2d:
 
     Stride s_a s_b, padding p_b s_a + p_a.
     """
-    full_a, full_b = _ungrouped(a), _ungrouped(b)
+    full_a, full_b = ungrouped(a), ungrouped(b)
     steps = [d * s for d, s in zip(b.dilation, a.stride, strict=True)]
     size = [
         (kb - 1) * step + (ka - 1) * d + 1
@@ -178,16 +179,6 @@ def _compose_convolutions(a: Conv2d, b: Conv2d) -> Conv2d:
         (1, 1),
         groups,
     )
-
-
-def _ungrouped(conv: Conv2d) -> FloatArray:
-    """The kernel with all input channels, zeros between groups: (out, in, height, width)."""
-    out, per_group = conv.weight.shape[:2]
-    full = np.zeros((out, conv.in_shape[0], *conv.weight.shape[2:]))
-    for group in range(conv.groups):
-        rows = slice(group * out // conv.groups, (group + 1) * out // conv.groups)
-        full[rows, group * per_group : (group + 1) * per_group] = conv.weight[rows]
-    return full
 
 
 def _grouped(full: FloatArray, groups: int) -> FloatArray:

@@ -22,7 +22,7 @@ HELPED_SIZE = 1 << 18
 """Currents that are worth one thread's while."""
 
 Words = NDArray[np.uint64]
-States = Mapping[str, Mapping[str, NDArray[np.int64]]]
+States = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,11 @@ class Block:
     def _advance(self, unit: Unit, start: int, stop: int) -> None:
         """Steps start..stop - 1 of one population."""
         shape = (unit.layout.tiles, self.samples, stop - start, TILE)
-        dtype = unit.cells.initial.dtype
         currents = {
             port: self._current(unit, port, start, stop).reshape(shape) for port in unit.ports
         }
         states = self.states.get(unit.name, {})
-        record = tuple(self.scratch(name, shape, dtype) for name in states)
+        record = tuple(self.scratch(name, shape, unit.cells.initial.dtype) for name in states)
         words, registers = self.words[unit.name], self.registers[unit.name]
         messages = self.scratch("messages", shape, np.int32) if unit.graded else None
 
@@ -137,7 +136,7 @@ class Block:
     def _current(self, unit: Unit, port: str, start: int, stop: int) -> NDArray[Any]:
         """What arrives at a port in steps start..stop - 1: (tiles, rows, 128)."""
         shape = (unit.layout.tiles, self.samples * (stop - start), TILE)
-        current = self.scratch(f"current {port}", shape, unit.cells.initial.dtype)
+        current = self.scratch(f"current {port}", shape, unit.current)
         narrow = current.dtype == np.int32
         links = unit.ports[port]
         if not links or not narrow:

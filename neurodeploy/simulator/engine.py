@@ -1,4 +1,4 @@
-"""Runs a `Program` with its target's integer arithmetic, bit for bit as the chip would.
+"""Runs a `Program` with its target's arithmetic, bit for bit as the chip would.
 
 Samples are cut into blocks that threads run side by side, and a block's steps into chunks that
 bound the currents of its widest population.  Within a chunk, populations run one
@@ -73,7 +73,7 @@ def run(
     Parameters
     ----------
     prepared: the program, from `prepare`; it can be run any number of times.
-    record: populations whose integer states are kept.
+    record: populations whose states are kept, as the chip holds them.
     threads: how many to use; as many as there are cores if None.
     progress: called with (samples done, samples) after each block.
 
@@ -95,7 +95,9 @@ def run(
             messages[unit.name] = np.empty((samples, steps, unit.layout.lanes), np.int32)
         if unit.name in record or unit.name in prepared.readouts:
             shape = (samples, steps, *unit.layout.shape)
-            states[unit.name] = {name: np.empty(shape, np.int64) for name in unit.cells.recorded}
+            states[unit.name] = {
+                name: np.empty(shape, unit.recorded) for name in unit.cells.recorded
+            }
     workers = threads or _cores()
     size, chunk = _cut(prepared, samples, steps, workers)
     stopped = threading.Event()
@@ -182,7 +184,7 @@ def _cut(prepared: Plan, samples: int, steps: int, workers: int) -> tuple[int, i
 def in_model_units(
     states: Mapping[str, NDArray[Any]], population: Neurons
 ) -> dict[str, NDArray[np.float64]]:
-    """Recorded integer states divided by the population's unit."""
+    """Recorded states divided by the population's unit."""
     unit = population.unit.reshape(-1)
     unit = unit if unit.size == 1 else unit.reshape(population.shape)
     return {name: values / unit for name, values in states.items()}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.linear import Shape
 from neurodeploy.program import IntArray
+
+Number = TypeVar("Number", bound=np.generic)
 
 TILE = 128
 WORD = 64
@@ -66,8 +68,8 @@ class Layout:
         flags[self.index] = 1
         return np.packbits(flags, bitorder="little").view(np.uint64)
 
-    def arrange(self, values: IntArray) -> IntArray:
-        """Values of all neurons by lane: int64 (lanes,); the first's where there is none."""
+    def arrange(self, values: NDArray[Number]) -> NDArray[Number]:
+        """Values of all neurons by lane: (lanes,); the first's where there is none."""
         flat = values.reshape(-1)
         result = np.full(self.lanes, flat[0])
         result[self.index] = flat
@@ -95,7 +97,7 @@ def aligned(shape: Shape, dtype: Any) -> NDArray[Any]:
     return np.asarray(raw[start : start + size].view(dtype).reshape(shape))
 
 
-def tiled(rows: tuple[IntArray, ...], dtype: Any) -> NDArray[Any]:
+def tiled(rows: tuple[NDArray[Any], ...], dtype: Any) -> NDArray[Any]:
     """Arrays (lanes,) as one, (tiles, rows, 128)."""
     tiles = np.stack(rows).reshape(len(rows), -1, TILE).swapaxes(0, 1)
     return np.ascontiguousarray(tiles, dtype=dtype)

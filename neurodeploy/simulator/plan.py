@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,18 @@ class Unit:
     links: tuple[Link, ...]
     cells: Cells
     graded: bool
+
+    @property
+    def current(self) -> np.dtype[Any]:
+        """Of currents: sums of integers, whatever the neurons make of them."""
+        state = self.cells.initial.dtype
+        return np.dtype(np.int32) if state == np.float32 else state
+
+    @property
+    def recorded(self) -> np.dtype[Any]:
+        """Of the states of a run."""
+        state = self.cells.initial.dtype
+        return state if state == np.float32 else np.dtype(np.int64)
 
     @functools.cached_property
     def ports(self) -> dict[str, tuple[Link, ...]]:
@@ -240,7 +253,7 @@ def _unit(
                 node=synapses.name,
                 hint=f"Its neurons ({population.model}) have: {', '.join(cells.ports)}.",
             )
-    narrow = cells.initial.dtype == np.int32
+    narrow = cells.initial.dtype != np.int64
     links = [
         Link(
             source=s.source,

@@ -19,7 +19,8 @@ voltage register v that resets to zero):
 
 Thresholds move into the weights first (a neuron divided by its threshold spikes the same), so one
 number V, the threshold on the grid, is the scale of a population: see `scale`.  When spikes arrive,
-and what delays them where branches of different length meet, is in `timing` and `relays`.
+and what delays them where branches of different length meet, is in `neurodeploy.timing` and
+`relays`.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ from neurodeploy.program import (
     Synapses,
     compact,
 )
+from neurodeploy.relays import relayed
+from neurodeploy.targets.loihi import relays
 from neurodeploy.targets.loihi.analog import Bias, Feeds
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
 from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, certify
-from neurodeploy.targets.loihi.relays import relayed
 from neurodeploy.targets.loihi.resolve import overflow_note, refused, resolve
 from neurodeploy.targets.loihi.scale import (
     BIAS_EXPONENT_LIMIT,
@@ -54,8 +56,8 @@ from neurodeploy.targets.loihi.scale import (
     quantised_sum,
 )
 from neurodeploy.targets.loihi.sums import summed
-from neurodeploy.targets.loihi.timing import closed_too_soon, depths, waiting
 from neurodeploy.targets.loihi.unit import Arrival, Unit, misfits, unit_of
+from neurodeploy.timing import closed_too_soon, depths, waiting
 from neurodeploy.trace import Trace
 
 
@@ -84,9 +86,10 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         place=lambda population: _place(
             unit_of(network, population, depth, feeds), calibration.states[population.name], depth
         ),
-        problems=closed_too_soon(network),
+        problems=closed_too_soon(network, "Loihi"),
     )
-    return relayed(summed(_fed(program, network, feeds)))
+    program = summed(_fed(program, network, feeds))
+    return relayed(program, relays.steps, relays.relay, relays.WHY)
 
 
 def _fed(program: Program, network: Network, feeds: Feeds) -> Program:

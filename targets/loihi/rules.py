@@ -9,6 +9,7 @@ from neurodeploy.errors import Violation
 from neurodeploy.mapping.partition import violations
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.targets.loihi.models import MODELS
+from neurodeploy.targets.loihi.neurocores import Neurocores
 
 # register -> (rule, limit in the chip file, signed, values beyond the bits, what to do)
 RULES = {
@@ -31,7 +32,7 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
     found = list(_features(program, chip))
     for population in program.populations:
         found += _registers(population, chip)
-        found += violations(population, program.incoming(population.name), chip)
+        found += violations(population, program.incoming(population.name), Neurocores(chip))
     for synapses in program.synapses:
         found += _weights(synapses, chip)
     found += _delays(program, chip)

@@ -7,6 +7,7 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.errors import Violation
@@ -17,7 +18,11 @@ from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.costs.validation import Anchor
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,19 @@ class Loihi:
 
         return read_program(path)
 
+    def simulated(self) -> tuple[Anchor, ...]:
+        """PilotNet on Loihi 2; see `pilotnet.pilotnet`."""
+        from neurodeploy.targets.loihi.pilotnet import pilotnet
+
+        return (pilotnet(self.chip),) if self.name == "loihi2" else ()
+
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
         return lowering.lower(network, calibration, self.name)
+
+    def cores(self, program: Program) -> Neurocores:
+        """See `neurocores`."""
+        return Neurocores(self.chip)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

@@ -15,7 +15,7 @@ from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal, is_summed
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
 from neurodeploy.targets.loihi.ranges import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
-from neurodeploy.targets.loihi.timing import waiting
+from neurodeploy.timing import waiting
 
 LEAST_EXPONENT = -7
 """The least that the chip files allow."""

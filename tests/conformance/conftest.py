@@ -16,7 +16,8 @@ import pytest
 from neurodeploy.targets.loihi.lava import environment
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nir_paper"
-collect_ignore = [] if DATA.is_dir() else ["test_nir_paper.py"]
+NEED_DATA = ["test_nir_paper.py", "test_spinnaker2_published.py", "test_spinnaker2_recorded.py"]
+collect_ignore = [] if DATA.is_dir() else NEED_DATA
 
 WORKER = Path(__file__).resolve().parent / "nir_tools" / "worker.py"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-nir"

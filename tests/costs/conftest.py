@@ -14,6 +14,7 @@ from neurodeploy.chip import Chip, load_chip
 from neurodeploy.mapping import Placement, place
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
 
 CHIP_FILE = Path(__file__).parents[2] / "targets" / "loihi" / "loihi2.toml"
@@ -50,7 +51,7 @@ def case(chip: Chip) -> Callable[[int, float], Case]:
             name: (rng.random((samples, steps, *shape)) < rate).astype(np.uint8)
             for name, shape in program.shapes.items()
         }
-        return Case(program, place(program, small), Trace(spikes))
+        return Case(program, place(program, Neurocores(small)), Trace(spikes))
 
     return build
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from neurodeploy.chip import Chip
 from neurodeploy.costs import Counts, EnergyReport, count, estimate
-from neurodeploy.costs.formulas import CORE_TERMS, core_terms
+from neurodeploy.costs.estimate import ARITHMETIC
+from neurodeploy.costs.models import CORE, HOST, LOIHI, STATIC, product
 from neurodeploy.costs.sampling import DRAWS, constant, triangular
 from neurodeploy.errors import FileError
 from neurodeploy.mapping import Placement
@@ -25,6 +26,8 @@ from neurodeploy.trace import Trace
 # PilotNet, leaky integrate-and-fire, one step on Loihi 2: synaptic events and neurons as published
 # (lava-dl, netx/pilotnet_snn/benchmark.ipynb @d825ac50), spikes simulated, packets and hops
 # estimated.
+CORE_TERMS = tuple(term for term in LOIHI.terms if term.line == CORE)
+ENERGIES = tuple(term.constants[0] for term in CORE_TERMS)
 PILOTNET = {
     "synaptic events": 2_286_000,
     "neuron updates": 158_509,
@@ -64,6 +67,11 @@ def pilotnet() -> tuple[Counts, Placement]:
     return counts, Placement(core, np.zeros((74, 2), np.int64), (0, 0), 1, {}, ())
 
 
+def core_terms(constants: dict[str, float]) -> dict[str, float]:
+    """Every part of PilotNet's core line with these constants."""
+    return {term.name: product(term, constants.__getitem__, PILOTNET) for term in CORE_TERMS}
+
+
 def with_constants(chip: Chip, **values: tuple[float, float, float]) -> Chip:
     changed = {
         name: replace(chip.constants[name], low=low, typical=typical, high=high)
@@ -74,9 +82,9 @@ def with_constants(chip: Chip, **values: tuple[float, float, float]) -> Chip:
 
 def test_typical_core_energy_of_pilotnet(chip: Chip) -> None:
     """Worked example: 67.4 uJ per step with 23.6 pJ per synaptic event, without core steps."""
-    typical = {name: chip.constant(name).typical * 1e-12 for name in CORE_TERMS.values()}
+    typical = {name: chip.constant(name).typical * 1e-12 for name in ENERGIES}
     typical |= {"e_syn": 23.6e-12, "e_core_step": 0.0}
-    terms = core_terms(PILOTNET, typical)
+    terms = core_terms(typical)
     assert sum(terms.values()) == pytest.approx(67.4e-6, rel=0.005)
     expected = {"synaptic events": 53.9, "neuron updates": 8.2, "spikes": 1.2, "packets": 2.9}
     for name, value in {**expected, "hops": 1.1}.items():
@@ -86,20 +94,20 @@ def test_typical_core_energy_of_pilotnet(chip: Chip) -> None:
 def test_interval_of_pilotnet(chip: Chip) -> None:
     """Worked example: 90 % interval 40 to 129 uJ, with the ranges of Loihi 1."""
     loihi1 = with_constants(chip, e_syn=(20, 23.6, 35.5), e_upd=(31, 52, 81), e_core_step=(0, 0, 0))
-    core = estimate(*_swap(pilotnet(), loihi1)).core.total
+    core = estimate(*_swap(pilotnet(), loihi1)).line(CORE).total
     assert core.low == pytest.approx(40e-6, rel=0.03)
     assert core.high == pytest.approx(129e-6, rel=0.03)
 
 
 def test_estimate_of_pilotnet_holds_the_measurement(chip: Chip) -> None:
     report = estimate(*_swap(pilotnet(), chip))
-    core = report.core.total
+    core = report.line(CORE).total
     assert core.typical == pytest.approx(MEASURED_CORE, rel=0.06)
     assert core.low == pytest.approx(35.8e-6, rel=0.03)
     assert core.high == pytest.approx(117e-6, rel=0.03)
     assert report.latency.low < MEASURED_STEP < report.latency.high
-    assert report.arithmetic.typical < 0.04 * MEASURED_CORE
-    assert "not an estimate" in report.arithmetic.source
+    assert report.comparisons[ARITHMETIC].typical < 0.04 * MEASURED_CORE
+    assert "not an estimate" in report.comparisons[ARITHMETIC].source
 
 
 def test_lower_bound_of_pilotnet_latency(chip: Chip) -> None:
@@ -120,19 +128,19 @@ def test_without_uncertainty_the_report_is_the_formulas(chip: Chip) -> None:
     counts, placement = pilotnet()
     counts = replace(counts, inputs={"in": np.array([300])}, outputs={"all": np.array([20])})
     report = estimate(counts, exact, placement)
-    constants = {name: chip.constant(name).typical * 1e-12 for name in CORE_TERMS.values()}
-    terms = core_terms(PILOTNET, constants | {"e_core_step": 10e-9})
+    constants = {name: chip.constant(name).typical * 1e-12 for name in ENERGIES}
+    terms = core_terms(constants | {"e_core_step": 10e-9})
     time = 151_000 * 0.76e-9 + 3_168 * 4.85e-9 + 1_200 * 3e-9 + 0.2e-6 + 3e-6
     expected = {
         "latency": (report.latency, time),
-        "static": (report.static.parts["static"], 0.2 * time),
-        "management": (report.static.parts["management"], 0.8 * time),
-        "inputs": (report.host.parts["input messages"], 300 * 3.9e-9),
-        "outputs": (report.host.parts["output messages"], 20 * 3.9e-9),
-        "core": (report.core.total, sum(terms.values())),
+        "static": (report.line(STATIC).parts["static"], 0.2 * time),
+        "management": (report.line(STATIC).parts["management"], 0.8 * time),
+        "inputs": (report.line(HOST).parts["input messages"], 300 * 3.9e-9),
+        "outputs": (report.line(HOST).parts["output messages"], 20 * 3.9e-9),
+        "core": (report.line(CORE).total, sum(terms.values())),
         "total": (report.total, sum(terms.values()) + time + 320 * 3.9e-9),
-        "arithmetic": (report.arithmetic, 2_286_000 * 0.9e-12),
-        **{name: (report.core.parts[name], value) for name, value in terms.items()},
+        "arithmetic": (report.comparisons[ARITHMETIC], 2_286_000 * 0.9e-12),
+        **{name: (report.line(CORE).parts[name], value) for name, value in terms.items()},
     }
     for name, (quantity, value) in expected.items():
         assert quantity.low == pytest.approx(value, rel=1e-9), name
@@ -148,11 +156,11 @@ def run(case: Any, chip: Chip) -> EnergyReport:
 
 
 def quantities(report: EnergyReport) -> list[Quantity]:
-    lines = (report.core, report.static, report.host)
+    lines = report.lines
     return [
         report.total,
         report.latency,
-        report.arithmetic,
+        report.comparisons[ARITHMETIC],
         *report.counted.values(),
         *(quantity for line in lines for quantity in (line.total, *line.parts.values())),
     ]
@@ -170,10 +178,10 @@ def test_every_number_has_unit_kind_source_and_order(case: Callable, chip: Chip)
 
 def test_three_lines_stand_apart(case: Callable, chip: Chip) -> None:
     report = run(case(0), chip)
-    assert tuple(report.core.parts) == tuple(CORE_TERMS)
-    assert tuple(report.static.parts) == ("static", "management")
-    assert tuple(report.host.parts) == ("input messages", "output messages")
-    for line in (report.core, report.static, report.host):
+    assert tuple(report.line(CORE).parts) == tuple(term.name for term in CORE_TERMS)
+    assert tuple(report.line(STATIC).parts) == ("static", "management")
+    assert tuple(report.line(HOST).parts) == ("input messages", "output messages")
+    for line in report.lines:
         assert line.total.high <= sum(part.high for part in line.parts.values()) * (1 + 1e-9)
         assert line.total.low >= sum(part.low for part in line.parts.values()) * (1 - 1e-9)
 
@@ -183,7 +191,7 @@ def test_same_input_same_report(case: Callable, chip: Chip) -> None:
     assert first == second
     data = first.to_dict()
     assert json.loads(json.dumps(data)) == json.loads(json.dumps(second.to_dict()))
-    assert data["core"]["total"]["unit"] == "J"
+    assert data["lines"][0]["total"]["unit"] == "J"
 
 
 @settings(max_examples=10)
@@ -206,13 +214,13 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, case: Callable, chi
 
 
 def test_constants_are_drawn_alike_for_all_programs_of_a_chip(chip: Chip) -> None:
-    draws = constant(chip, "e_syn", "J")
+    draws = constant(chip, "e_syn")
     assert draws.shape == (DRAWS,)
-    assert draws.tolist() == constant(chip, "e_syn", "J").tolist()
-    assert draws.tolist() != constant(chip, "e_upd", "J").tolist()
+    assert draws.tolist() == constant(chip, "e_syn").tolist()
+    assert draws.tolist() != constant(chip, "e_upd").tolist()
     assert 14e-12 <= draws.min() <= draws.max() <= 30e-12
     other = replace(chip, name="another")
-    assert draws.tolist() != constant(other, "e_syn", "J").tolist()
+    assert draws.tolist() != constant(other, "e_syn").tolist()
 
 
 @given(
@@ -243,8 +251,8 @@ def test_extrapolation_is_stated(case: Callable, chip: Chip) -> None:
 
 def test_silence_is_a_result(case: Callable, chip: Chip) -> None:
     report = run(case(5, 0.0), chip)
-    assert report.core.parts["synaptic events"].high == 0
-    assert report.core.parts["neuron updates"].low > 0
+    assert report.line(CORE).parts["synaptic events"].high == 0
+    assert report.line(CORE).parts["neuron updates"].low > 0
     assert any("firing rate is 0 " in note for note in report.notes)
 
 
@@ -252,8 +260,8 @@ def test_several_chips_pay_static_power_each(case: Callable, chip: Chip) -> None
     one = case(6)
     three = one._replace(placement=replace(one.placement, chips=3))
     single, triple = run(one, chip), run(three, chip)
-    assert triple.static.total.typical == pytest.approx(3 * single.static.total.typical)
-    assert triple.core == single.core
+    assert triple.line(STATIC).total.typical == pytest.approx(3 * single.line(STATIC).total.typical)
+    assert triple.line(CORE) == single.line(CORE)
     assert any("3 chips" in note for note in triple.notes)
 
 

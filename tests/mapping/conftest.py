@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.program import Neurons, Synapses
+from neurodeploy.targets.loihi.neurocores import Neurocores
 
 CHIP_FILE = Path(__file__).parents[2] / "targets" / "loihi" / "loihi2.toml"
 
@@ -27,12 +28,18 @@ def chip() -> Chip:
 
 
 @pytest.fixture(scope="session")
-def with_limits(chip: Chip) -> Callable[..., Chip]:
+def neurocores(chip: Chip) -> Neurocores:
+    """Those of Loihi 2."""
+    return Neurocores(chip)
+
+
+@pytest.fixture(scope="session")
+def with_limits(chip: Chip) -> Callable[..., Neurocores]:
     """Loihi 2 with other limits."""
 
-    def build(**values: int) -> Chip:
+    def build(**values: int) -> Neurocores:
         changed = {name: replace(chip.limits[name], value=v) for name, v in values.items()}
-        return replace(chip, limits={**chip.limits, **changed})
+        return Neurocores(replace(chip, limits={**chip.limits, **changed}))
 
     return build
 

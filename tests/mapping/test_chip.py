@@ -44,7 +44,7 @@ def test_loihi2_has_a_source_and_kind_for_every_number(chip: Chip) -> None:
     for record in (*chip.limits.values(), *chip.constants.values()):
         assert record.kind in get_args(Kind)
         assert len(record.source) > 20
-    static, system = chip.constant("p_static"), chip.constant("p_system")
+    static, system = chip.constant("p_static"), chip.constant("p_management")
     assert system.low > static.high  # the difference, management, is never negative
 
 

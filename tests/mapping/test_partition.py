@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.chip import Chip
 from neurodeploy.errors import InputError
-from neurodeploy.mapping.partition import partition, violations
-from neurodeploy.mapping.usage import LIMITS, exceeded, group_labels, usage
+from neurodeploy.mapping.partition import exceeded, partition, violations
 from neurodeploy.program import Neurons, Synapses
+from neurodeploy.targets.loihi.neurocores import BOUNDS, Neurocores
 
 
 @given(
@@ -27,23 +25,22 @@ def test_no_limit_is_exceeded(
     limits: tuple[int, int, int, int],
     any_synapses: st.SearchStrategy[Synapses],
     neurons: Callable[..., Neurons],
-    with_limits: Callable[..., Chip],
+    with_limits: Callable[..., Neurocores],
 ) -> None:
-    chip = with_limits(**dict(zip(LIMITS.values(), limits, strict=True)))
+    cores = with_limits(**dict(zip((b.limit for b in BOUNDS), limits, strict=True)))
     synapses = data.draw(any_synapses)
     size = int(np.prod(synapses.out_shape))
     vth = data.draw(st.lists(st.integers(1, 3), min_size=size, max_size=size))
     population = neurons("b", synapses.out_shape, vth=vth)
-    if violations(population, (synapses,), chip):
+    if violations(population, (synapses,), cores):
         return
-    core = partition(population, (synapses,), chip)
+    core = partition(population, (synapses,), cores)
     sizes = np.bincount(core)
     assert core.shape == (size,)
     assert core.min() == 0
     assert sizes.min() > 0
-    labels = group_labels(population, chip)
-    assert exceeded(usage(population, (synapses,), core, labels, chip), chip) == {}
-    again = partition(population, (synapses,), chip)
+    assert exceeded(cores.meter(population, (synapses,))(core), cores) == {}
+    again = partition(population, (synapses,), cores)
     assert core.tolist() == again.tolist()
 
 
@@ -56,23 +53,26 @@ def test_no_limit_is_exceeded(
     ],
 )
 def test_cores_of_published_networks(
-    layers: tuple[int, ...], cores: list[int], chip: Chip, neurons: Callable[..., Neurons]
+    layers: tuple[int, ...],
+    cores: list[int],
+    neurocores: Neurocores,
+    neurons: Callable[..., Neurons],
 ) -> None:
     used = []
     for into, out in itertools.pairwise(layers):
         weight = np.ones((out, into), np.int64)
         synapses = Synapses("a->b", "a", "b", "dense", weight, 0, (into,), (out,))
-        used.append(int(partition(neurons("b", (out,)), (synapses,), chip).max()) + 1)
+        used.append(int(partition(neurons("b", (out,)), (synapses,), neurocores).max()) + 1)
     assert used == cores
 
 
 def test_images_are_cut_by_columns_and_large_kernels_by_channels(
-    chip: Chip, neurons: Callable[..., Neurons]
+    neurocores: Neurocores, neurons: Callable[..., Neurons]
 ) -> None:
     small = Synapses(
         "a->b", "a", "b", "conv2d", np.ones((8, 2, 3, 3), np.int64), 0, (2, 34, 34), (8, 32, 32)
     )
-    core = partition(neurons("b", (8, 32, 32)), (small,), chip).reshape(8, 32, 32)
+    core = partition(neurons("b", (8, 32, 32)), (small,), neurocores).reshape(8, 32, 32)
     assert core.max() + 1 == 3
     assert (core == core[0]).mean() > 0.99  # all channels of a pixel together
     assert (np.diff(core[0].T.reshape(-1)) >= 0).all()  # column after column
@@ -86,40 +86,43 @@ def test_images_are_cut_by_columns_and_large_kernels_by_channels(
         (256, 8, 8),
         (512, 6, 6),
     )
-    core = partition(neurons("b", (512, 6, 6)), (large,), chip).reshape(512, 6, 6)
+    core = partition(neurons("b", (512, 6, 6)), (large,), neurocores).reshape(512, 6, 6)
     assert core.max() + 1 == 8  # 64 channels a core: 2304 rows of 5 words are just below 12000
     assert (core == core[:, :1, :1]).all()
 
 
-def test_many_thresholds_need_many_cores(chip: Chip, neurons: Callable[..., Neurons]) -> None:
-    core = partition(neurons("b", (100,), vth=range(1, 101)), (), chip)
+def test_many_thresholds_need_many_cores(
+    neurocores: Neurocores, neurons: Callable[..., Neurons]
+) -> None:
+    core = partition(neurons("b", (100,), vth=range(1, 101)), (), neurocores)
     assert core.max() + 1 == 13  # eight groups a core
     per_channel = np.repeat(np.arange(16), 4)
-    core = partition(neurons("b", (16, 2, 2), vth=per_channel), (), chip).reshape(16, 4)
+    core = partition(neurons("b", (16, 2, 2), vth=per_channel), (), neurocores).reshape(16, 4)
     assert core.max() + 1 == 2
     assert (core == core[:, :1]).all()
 
 
 def test_a_neuron_that_fits_no_core_is_explained(
-    chip: Chip, neurons: Callable[..., Neurons]
+    neurocores: Neurocores, neurons: Callable[..., Neurons]
 ) -> None:
     weight = np.ones((2, 12_001), np.int64)
     synapses = Synapses("a->b", "a", "b", "dense", weight, 0, (12_001,), (2,))
-    (violation,) = violations(neurons("b", (2,)), (synapses,), chip)
+    (violation,) = violations(neurons("b", (2,)), (synapses,), neurocores)
     assert violation.rule == "loihi2.synaptic-memory"
     assert (violation.node, violation.measured, violation.limit) == ("b", 12_001, 12_000)
     assert "fan-in" in violation.fix
     fixed = Synapses("a->b", "a", "b", "dense", weight[:, 1:], 0, (12_000,), (2,))
-    assert violations(neurons("b", (2,)), (fixed,), chip) == ()
+    assert violations(neurons("b", (2,)), (fixed,), neurocores) == ()
 
 
-def test_an_empty_population_is_refused(chip: Chip, neurons: Callable[..., Neurons]) -> None:
+def test_an_empty_population_is_refused(
+    neurocores: Neurocores, neurons: Callable[..., Neurons]
+) -> None:
     with pytest.raises(InputError, match="no neurons"):
-        violations(neurons("b", (0,)), (), chip)
+        violations(neurons("b", (0,)), (), neurocores)
 
 
-def test_every_use_has_a_limit(chip: Chip) -> None:
-    from neurodeploy.mapping.usage import Usage
-
-    assert {field.name for field in fields(Usage)} == set(LIMITS)
-    assert set(LIMITS.values()) <= set(chip.limits)
+def test_every_bound_has_a_limit(neurocores: Neurocores, neurons: Callable[..., Neurons]) -> None:
+    limits = [bound.limit for bound in BOUNDS]
+    assert list(neurocores.meter(neurons("b", (3,)), ())(np.zeros(3, np.int64))) == limits
+    assert set(limits) <= set(neurocores.chip.limits)

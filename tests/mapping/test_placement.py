@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from neurodeploy.chip import Chip
 from neurodeploy.errors import DesignRuleError
 from neurodeploy.mapping import Resource, place, routes
 from neurodeploy.network import InputPort
 from neurodeploy.program import Neurons, Program, Synapses
+from neurodeploy.targets.loihi.neurocores import Neurocores
 
 
 def dense(source: str, target: str, weight: np.ndarray) -> Synapses:
@@ -45,10 +45,10 @@ def program(neurons: Callable[..., Neurons]) -> Program:
 
 
 def test_cores_fill_tiles_in_reading_order(
-    program: Program, with_limits: Callable[..., Chip]
+    program: Program, with_limits: Callable[..., Neurocores]
 ) -> None:
-    chip = with_limits(neurons_per_core=1, cores_per_tile=2, mesh_columns=2, cores_per_chip=8)
-    placement = place(program, chip)
+    cores = with_limits(neurons_per_core=1, cores_per_tile=2, mesh_columns=2, cores_per_chip=8)
+    placement = place(program, cores)
     assert (placement.cores, placement.chips) == (9, 2)
     assert placement.core["a"].tolist() == [0, 1, 2, 3, 4, 5]
     assert placement.core["b"].tolist() == [6, 7, 8]
@@ -57,9 +57,11 @@ def test_cores_fill_tiles_in_reading_order(
     ]  # fmt: skip
 
 
-def test_routes_count_packets_and_hops(program: Program, with_limits: Callable[..., Chip]) -> None:
-    chip = with_limits(neurons_per_core=1, cores_per_tile=1, mesh_columns=3)
-    placement = place(program, chip)  # a on tiles (0..2, 0..1), b on (0..2, 2)
+def test_routes_count_packets_and_hops(
+    program: Program, with_limits: Callable[..., Neurocores]
+) -> None:
+    cores = with_limits(neurons_per_core=1, cores_per_tile=1, mesh_columns=3)
+    placement = place(program, cores)  # a on tiles (0..2, 0..1), b on (0..2, 2)
     inputs = routes("in", program, placement)
     assert inputs.destinations.tolist() == [6] * 4
     assert inputs.hops.tolist() == [0 + 1 + 2 + 1 + 2 + 3] * 4
@@ -73,7 +75,7 @@ def test_routes_count_packets_and_hops(program: Program, with_limits: Callable[.
 
 
 def test_neurons_without_synapses_to_a_core_send_it_nothing(
-    program: Program, with_limits: Callable[..., Chip]
+    program: Program, with_limits: Callable[..., Neurocores]
 ) -> None:
     sparse = Program(
         target="loihi2",
@@ -88,7 +90,7 @@ def test_neurons_without_synapses_to_a_core_send_it_nothing(
 
 
 def test_resources_are_pairs_of_used_and_available(
-    program: Program, with_limits: Callable[..., Chip]
+    program: Program, with_limits: Callable[..., Neurocores]
 ) -> None:
     placement = place(program, with_limits(neurons_per_core=3))
     a, total = by_name(placement.resources["a"]), by_name(placement.total)
@@ -103,7 +105,7 @@ def test_resources_are_pairs_of_used_and_available(
 
 
 def test_a_kernel_is_stored_once_and_used_often(
-    chip: Chip, neurons: Callable[..., Neurons]
+    neurocores: Neurocores, neurons: Callable[..., Neurons]
 ) -> None:
     weight = np.ones((2, 1, 3, 3), np.int64)
     weight[0, 0, 0, 0] = 0
@@ -116,12 +118,12 @@ def test_a_kernel_is_stored_once_and_used_often(
         outputs=("a",),
         graph={},
     )
-    a = by_name(place(program, chip).resources["a"])
+    a = by_name(place(program, neurocores).resources["a"])
     assert (a["stored weights"].used, a["synapses"].used) == (17, 17 * 16)
 
 
 def test_all_populations_that_do_not_fit_are_reported(
-    program: Program, with_limits: Callable[..., Chip]
+    program: Program, with_limits: Callable[..., Neurocores]
 ) -> None:
     with pytest.raises(DesignRuleError) as caught:
         place(program, with_limits(input_axons=3))

@@ -85,7 +85,7 @@ def test_the_readme_says_what_the_demo_prints(demo) -> None:
         assert cells == found["cells"]
         assert abs(differing - found["mismatches"]) <= slack
     expected.append(f"{energy['counted']['synaptic events']['typical']:,.0f}")
-    for line in (energy["core"]["total"], energy["total"]):
+    for line in (energy["lines"][0]["total"], energy["total"]):
         low, typical, high = (engineering(line[key], "J") for key in ("low", "typical", "high"))
         assert low.split()[1] == high.split()[1]
         expected.append(f"{typical}, {low.split()[0]} to {high}")

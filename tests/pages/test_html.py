@@ -30,6 +30,7 @@ from neurodeploy.pages.html import report
 from neurodeploy.program import Lowering, Neurons, Program, Range, Synapses
 from neurodeploy.quantity import Kind
 from neurodeploy.target import get_target
+from neurodeploy.targets.loihi.neurocores import Neurocores
 from neurodeploy.trace import Trace
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\' onload="$\\frac{'
@@ -52,7 +53,7 @@ def case(name: str = "hidden", vendor: Status = "passed", different: bool = True
     program = _program(name)
     expected, actual = _traces(program, different)
     chip = get_target("loihi2").chip
-    placement = place(program, chip)
+    placement = place(program, Neurocores(chip))
     energy = estimate(count(program, actual, placement), chip, placement)
     return Case(program, _verdict(program, expected, actual, vendor), energy)
 
@@ -320,11 +321,12 @@ def test_a_program_that_does_nothing_still_has_a_page(write: Callable[..., str])
     """Energies of zero have no place on a logarithmic axis."""
     program, verdict, energy = case()
     nothing = replace(energy.total, low=0.0, typical=0.0, high=0.0)
-    lines = {
-        name: replace(line, total=nothing, parts=dict.fromkeys(line.parts, nothing))
-        for name, line in (("core", energy.core), ("static", energy.static), ("host", energy.host))
-    }
-    empty = replace(energy, **lines, total=nothing, arithmetic=nothing)
+    lines = tuple(
+        replace(line, total=nothing, parts=dict.fromkeys(line.parts, nothing))
+        for line in energy.lines
+    )
+    compared = dict.fromkeys(energy.comparisons, nothing)
+    empty = replace(energy, lines=lines, total=nothing, comparisons=compared)
     assert "0 J" in Reader(write(Case(program, verdict, empty))).text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mapping.conftest import any_synapses, chip, neurons  # noqa: F401
 from tests.targets.loihi.interpreters import fake_python
 
 

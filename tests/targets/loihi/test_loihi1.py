@@ -9,13 +9,14 @@ import pytest
 
 from neurodeploy import api
 from neurodeploy.mapping.partition import partition, violations
-from neurodeploy.mapping.usage import group_labels, synaptic_words, usage
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import get_backend, get_target
+from neurodeploy.targets.loihi.neurocores import Neurocores, synaptic_words
 from tests.builders import small_program
 
 LOIHI1, LOIHI2 = get_target("loihi1"), get_target("loihi2")
+CORES1, CORES2 = Neurocores(LOIHI1.chip), Neurocores(LOIHI2.chip)
 
 
 def rules(program: Program) -> dict[str, str]:
@@ -49,7 +50,7 @@ def test_a_program_for_loihi_1_is_equal_in_lava() -> None:
         )
     report = api.energy(program, ours)
     assert report.chip == "Intel Loihi 1"
-    assert 0 < report.core.total.low < report.core.total.high
+    assert 0 < report.lines[0].total.low < report.lines[0].total.high
 
 
 def test_graded_messages_need_loihi_2() -> None:
@@ -76,13 +77,13 @@ def test_neurons_other_than_cuba_lif_need_loihi_2() -> None:
 
 def test_a_core_holds_less_than_that_of_loihi_2() -> None:
     cores = [
-        int(partition(neurons(1100), (dense(4, 1100),), chip).max()) + 1
-        for chip in (LOIHI1.chip, LOIHI2.chip)
+        int(partition(neurons(1100), (dense(4, 1100),), cores).max()) + 1
+        for cores in (CORES1, CORES2)
     ]
     assert cores == [2, 1]
-    (broken,) = violations(neurons(2), (dense(4097, 2),), LOIHI1.chip)
+    (broken,) = violations(neurons(2), (dense(4097, 2),), CORES1)
     assert (broken.rule, broken.measured, broken.limit) == ("loihi1.input-axons", 4097, 4096)
-    assert not violations(neurons(2), (dense(4097, 2),), LOIHI2.chip)
+    assert not violations(neurons(2), (dense(4097, 2),), CORES2)
 
 
 @pytest.mark.parametrize("n", [1, 6, 7, 64, 65, 300, 1024])
@@ -106,12 +107,10 @@ def test_a_convolution_is_stored_for_every_source_neuron() -> None:
     weight = np.ones((4, 2, 3, 3), np.int64)
     synapses = Synapses("a->b", "a", "b", "conv2d", weight, 0, (2, 10, 10), (4, 8, 8))
     population = neurons(4, 8, 8)
-    labels = group_labels(population, LOIHI1.chip)
     core = np.repeat([0, 1], [255, 1])
-    use = usage(population, (synapses,), core, labels, LOIHI1.chip)
+    use = CORES1.meter(population, (synapses,))(core)
     # All 200 source neurons with 36 synapses each; the 18 that one neuron listens to.
-    assert use.input_axons.tolist() == [200, 18]
-    assert use.synaptic_memory.tolist() == [200 * 11, 18]
+    assert use["input_axons"].tolist() == [200, 18]
+    assert use["synaptic_memory"].tolist() == [200 * 11, 18]
     assert LOIHI2.chip.limit("kernel_header_words")
-    shared = usage(population, (synapses,), core, labels, LOIHI2.chip)
-    assert shared.input_axons.tolist() == [1, 1]
+    assert CORES2.meter(population, (synapses,))(core)["input_axons"].tolist() == [1, 1]

@@ -8,7 +8,7 @@ import pytest
 
 from neurodeploy.linear import Dense
 from neurodeploy.network import Connection, InputPort, Network, Population
-from neurodeploy.targets.loihi.timing import closed_too_soon, depths, waiting
+from neurodeploy.timing import closed_too_soon, depths, waiting
 from tests.builders import SUBTRACT
 
 ONE = np.ones(1)
@@ -39,7 +39,7 @@ def test_depths_are_the_longest_paths() -> None:
 def test_a_loop_passes_its_synapses_one_by_one() -> None:
     net = wired(("x", "a", 0), ("a", "a", 1), ("a", "b", 0), ("b", "c", 0), ("c", "a", 3))
     depth = depths(net)
-    assert not [*closed_too_soon(net)]
+    assert not [*closed_too_soon(net, "Loihi 2")]
     assert (depth["a"], depth["b"], depth["c"]) == (1, 2, 3)
     assert [waiting(c, depth) for c in net.connections] == [0, 0, 0, 0, 0]
 
@@ -76,6 +76,6 @@ def test_connections_of_no_step_and_of_two() -> None:
 def test_loops_that_are_too_fast_are_all_named(
     edges: list[tuple[str, str, int]], named: list[str]
 ) -> None:
-    found = [*closed_too_soon(wired(("x", "a", 0), *edges))]
+    found = [*closed_too_soon(wired(("x", "a", 0), *edges), "Loihi 2")]
     assert sorted(str(error.node) for error in found) == named
     assert all("synapses, each of which takes a step" in str(error) for error in found)

@@ -1,4 +1,4 @@
-"""What the neurons of a population use on each neurocore, for any assignment of neurons to cores.
+"""Neurocores: what the neurons of a population use of each, and how populations are cut.
 
 An axon is what a spike addresses on a destination core: the list of synapses to walk.  A dense or
 one-to-one connection has one axon per source neuron; a convolution has one axon in all, whose
@@ -10,61 +10,101 @@ source neuron that reaches the core, with a list of indexed synapses.
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from neurodeploy.chip import Chip
 from neurodeploy.errors import InputError
+from neurodeploy.linear import Shape
+from neurodeploy.mapping.cores import Bound, Cuts, Meter
 from neurodeploy.program import IntArray, Neurons, Synapses
 
-
-@dataclass(frozen=True, eq=False)
-class Usage:
-    """Neurons, words of synaptic memory, neuron groups and input axons per core, int64 (cores,)."""
-
-    neurons: IntArray
-    synaptic_memory: IntArray
-    neuron_groups: IntArray
-    input_axons: IntArray
-
-
-LIMITS = {
-    "neurons": "neurons_per_core",
-    "synaptic_memory": "synaptic_memory",
-    "neuron_groups": "neuron_groups",
-    "input_axons": "input_axons",
-}
-"""Fields of `Usage` and the limit of the chip that each must respect."""
+FAN_IN = (
+    "One neuron alone does not fit a core: reduce its fan-in (fewer inputs, a smaller kernel, "
+    "pooling or a narrower layer before it)."
+)
+BOUNDS = (
+    Bound("neurons_per_core", "neurons", True, FAN_IN),
+    Bound("synaptic_memory", "synaptic memory", True, FAN_IN),
+    Bound("input_axons", "input axons", False, FAN_IN),
+    Bound("neuron_groups", "neuron groups", False, FAN_IN),
+)
 
 
-def usage(
-    population: Neurons,
-    incoming: tuple[Synapses, ...],
-    core: IntArray,
-    groups: IntArray,
-    chip: Chip,
-) -> Usage:
-    """Use of cores 0..max(core) by `population`.
+@dataclass(frozen=True)
+class Neurocores:
+    """The `Cores` of Loihi 1 and 2.
 
-    Parameters
-    ----------
-    core: core of each neuron, int64 (neurons,), C order.
-    groups: group label of each neuron, from `group_labels`.
+    An image (channels, height, width) is cut into blocks of channels, each block into contiguous
+    runs of neurons, column by column; other shapes into runs of their C order.  Runs are of equal
+    length (but for one neuron).  Lava's compiler cuts images alike, but into powers of two, and
+    takes up to half as many cores again (lava-dl, netx/pilotnet_snn/benchmark.ipynb).
     """
-    neurons = np.bincount(core)
-    words, axons = np.zeros_like(neurons), np.zeros_like(neurons)
-    for synapses in incoming:
-        words += synaptic_words(synapses, core, chip)
-        axons += _axons(synapses, neurons, chip)
-    return Usage(neurons, words, _distinct(core, groups, len(neurons)), axons)
+
+    chip: Chip
+    bounds = BOUNDS
+    hosts_inputs = False
+
+    @property
+    def positions(self) -> IntArray:
+        """See `Cores`: tile by tile, row by row."""
+        tile = np.arange(self.chip.limit("cores_per_chip")) // self.chip.limit("cores_per_tile")
+        y, x = np.divmod(tile, self.chip.limit("mesh_columns"))
+        return np.stack([x, y], axis=1)
+
+    def meter(self, population: Neurons, incoming: tuple[Synapses, ...]) -> Meter:
+        """See `Cores` and `synaptic_words`."""
+        groups, chip = group_labels(population, self.chip), self.chip
+
+        def use(core: IntArray) -> Mapping[str, IntArray]:
+            neurons = np.bincount(core)
+            words, axons = np.zeros_like(neurons), np.zeros_like(neurons)
+            for synapses in incoming:
+                words += synaptic_words(synapses, core, chip)
+                axons += _axons(synapses, neurons, chip)
+            return {
+                "neurons_per_core": neurons,
+                "synaptic_memory": words,
+                "input_axons": axons,
+                "neuron_groups": _distinct(core, groups, len(neurons)),
+            }
+
+        return use
+
+    def cuts(self, population: Neurons) -> Iterator[Cuts]:
+        """See `Cores`: one for each number of blocks of channels."""
+        channels = population.shape[0] if len(population.shape) == 3 else 1
+        for blocks in range(1, channels + 1):
+            block, rank = _order(population.shape, blocks)
+            most = int(np.bincount(block).min())
+            yield Cuts(blocks, most, functools.partial(_cores, block, rank))
+
+    def finest(self, population: Neurons) -> IntArray:
+        """See `Cores`: every neuron on a core of its own."""
+        return np.arange(population.size)
 
 
-def exceeded(use: Usage, chip: Chip) -> dict[str, int]:
-    """Largest use of each resource that some core has too little of, by field of `Usage`."""
-    largest = {field.name: int(getattr(use, field.name).max()) for field in fields(use)}
-    return {name: value for name, value in largest.items() if value > chip.limit(LIMITS[name])}
+def _order(shape: Shape, blocks: int) -> tuple[IntArray, IntArray]:
+    """Block of each neuron, and its place within the block in order (x, y, channel), C order."""
+    size = int(np.prod(shape))
+    if len(shape) != 3:
+        return np.zeros(size, np.int64), np.arange(size)
+    channel, y, x = np.unravel_index(np.arange(size), shape)
+    block = channel * blocks // shape[0]
+    order = np.lexsort((channel, y, x, block))
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size)
+    return block, rank - np.searchsorted(block[order], block)
+
+
+def _cores(block: IntArray, rank: IntArray, runs: int) -> IntArray:
+    """Core of each neuron when every block is cut into `runs` equal runs."""
+    length = np.bincount(block)[block]
+    return np.asarray(block * runs + rank * runs // length)
 
 
 def group_labels(population: Neurons, chip: Chip) -> IntArray:

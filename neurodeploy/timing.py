@@ -5,7 +5,7 @@ steps behind the input, so spikes that the model delays by D steps, from depth j
 
     d = D + k - j - s
 
-with s = 1; s = 2 where neurons stand between that sum up (`sums`), and 0 for an input that is the
+with s = 1; s = 2 where a target puts neurons between that sum up, and 0 for an input that is the
 bias of its target.
 
 Depths are the least for which no d is negative: the longest paths.  A loop must therefore be
@@ -32,15 +32,15 @@ def depths(network: Network, steps: Steps = _ONE) -> dict[str, int]:
     return _relax(network, network.connections, steps)[0]
 
 
-def closed_too_soon(network: Network) -> Iterator[SemanticsError]:
-    """Loops that the model passes in fewer steps than they have synapses."""
+def closed_too_soon(network: Network, chip: str) -> Iterator[SemanticsError]:
+    """Loops that the model passes in fewer steps than they have synapses; `chip` is its name."""
     connections = network.connections
     while cycle := _relax(network, connections)[1]:
         closing = [c for c in cycle if not _forward(network, c)]
         passed = sum(c.delay for c in cycle)
         yield SemanticsError(
             f"the loop {' -> '.join((cycle[0].source, *(c.target for c in cycle)))} has "
-            f"{len(cycle)} synapses, each of which takes a step on Loihi, and takes {passed} "
+            f"{len(cycle)} synapses, each of which takes a step on {chip}, and takes {passed} "
             f"step{'s' * (passed != 1)} in the model",
             node=closing[0].name,
             hint="Let a population connect to itself, or delay this connection (NIR's Delay).",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from neurodeploy.chip import Chip
 from neurodeploy.errors import InputError
-from neurodeploy.mapping.usage import group_labels, synaptic_words, usage
 from neurodeploy.program import Neurons, Synapses
+from neurodeploy.targets.loihi.neurocores import Neurocores, group_labels, synaptic_words
 
 # (synapses per axon, printed words per axon): lava-dl, tutorials/lava/lib/dl/netx, output of
 # pilotnet_snn/benchmark, pilotnet_sdnn/benchmark, oxford/run and mnist/run.
@@ -87,8 +87,8 @@ def test_groups_are_distinct_combinations_of_shared_registers(
     labels = group_labels(population, chip)
     assert len(set(labels.tolist())) == 4
     assert labels[0] == labels[1] == labels[5]
-    use = usage(population, (), np.array([0, 0, 0, 1, 1, 1]), labels, chip)
-    assert use.neuron_groups.tolist() == [2, 3]
+    use = Neurocores(chip).meter(population, ())(np.array([0, 0, 0, 1, 1, 1]))
+    assert use["neuron_groups"].tolist() == [2, 3]
 
 
 def test_axons_per_kind_of_connection(chip: Chip, neurons: Callable[..., Neurons]) -> None:
@@ -99,8 +99,8 @@ def test_axons_per_kind_of_connection(chip: Chip, neurons: Callable[..., Neurons
     own = Synapses("b->b", "b", "b", "one-to-one", np.ones(18, np.int64), 0, shape, shape)
     population = neurons("b", shape)
     core = np.repeat([0, 1], [4, 14])
-    use = usage(population, (dense, conv, own), core, group_labels(population, chip), chip)
-    assert use.input_axons.tolist() == [7 + 1 + 4, 7 + 1 + 14]
+    use = Neurocores(chip).meter(population, (dense, conv, own))(core)
+    assert use["input_axons"].tolist() == [7 + 1 + 4, 7 + 1 + 14]
 
 
 def test_a_missing_register_is_named(chip: Chip, neurons: Callable[..., Neurons]) -> None:

@@ -1,0 +1,66 @@
+"""Tables of costs that are compared: two programs, and predictions with measurements."""
+
+from __future__ import annotations
+
+from neurodeploy.cli.output import Output
+from neurodeploy.cli.tables import interval
+from neurodeploy.costs.ranking import Ranking
+from neurodeploy.costs.validation import COVERAGE, MEDIAN_ERROR, Validation
+from neurodeploy.quantity import engineering
+
+
+def ranking(output: Output, found: Ranking, first: str, second: str) -> None:
+    """Which of two programs costs less, line by line."""
+    output.table(
+        f"{first} against {second}, {found.chip}",
+        ("", "first over second", "interval", "P(first < second)"),
+        [
+            (
+                name,
+                f"{item.ratio.typical:.3g}",
+                f"{item.ratio.low:.3g} … {item.ratio.high:.3g}",
+                f"{item.probability.typical:.1%}",
+            )
+            for name, item in found.by_name.items()
+        ],
+    )
+
+
+def validation(output: Output, found: Validation) -> None:
+    """Every prediction against its measurement, what fails with its suspected cause."""
+    output.table(
+        "predicted against measured; no prediction uses a constant that rests on its measurement",
+        ("", "measured", "predicted", "interval", "ratio", "inside", "ratio, all constants"),
+        [
+            (
+                row.name,
+                engineering(row.measured.typical, row.measured.unit)
+                + (f" per {row.per}" if row.measured.unit == "J" else ""),
+                *interval(row.predicted)[:2],
+                f"{row.ratio.typical:.2f}",
+                "yes" if row.inside else "NO",
+                f"{row.stated.typical / row.measured.typical:.2f}",
+            )
+            for row in (*found.rows, *found.simulated)
+        ],
+    )
+    for row in (*found.rows, *found.simulated):
+        output.say(f"  {row.name}  {row.title}; {row.chip}; {' + '.join(row.lines)}")
+        output.say(f"      measured: {row.measured.source} ({row.measured.kind})")
+        output.say(f"      counts: {row.counted_by}")
+        for name, published in row.published.items():
+            counted = row.counts[name]
+            output.say(
+                f"      {name}: {counted.typical:,.0f} ({counted.kind}), published "
+                f"{published.typical:,.0f}, ratio {counted.typical / published.typical:.3f}"
+            )
+        if not row.inside:
+            output.say(f"      outside its interval; suspected: {row.cause}")
+    for name, reason in found.not_run.items():
+        output.say(f"  NOT RUN: networks of {name}: {reason}")
+    output.say(
+        f"\nCore dynamic energy, {len(found.core)} networks: median factor "
+        f"{found.median_factor:.2f} (asked: {MEDIAN_ERROR}), {found.coverage:.0%} inside the 90 % "
+        f"interval (asked: {COVERAGE:.0%}): {'holds' if found.holds else 'does not hold'}. With "
+        f"all constants: {found.stated_median_factor:.2f}, {found.stated_coverage:.0%}."
+    )

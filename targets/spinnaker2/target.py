@@ -1,0 +1,83 @@
+"""SpiNNaker2 as a `Target`."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.chip import Chip, load_chip
+from neurodeploy.errors import Violation
+from neurodeploy.network import Network
+from neurodeploy.program import Program
+from neurodeploy.target import Backend, Evidence, Report
+from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
+from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
+from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
+from neurodeploy.targets.spinnaker2.models import SEMANTICS
+from neurodeploy.targets.spinnaker2.options import Options
+from neurodeploy.targets.spinnaker2.pes import Pes
+from neurodeploy.trace import Messages, Trace
+
+
+@dataclass(frozen=True)
+class SpiNNaker2:
+    """The `Target` for one SpiNNaker2 chip, or a board of 48, through py-spinnaker2."""
+
+    options: Options = field(default_factory=Options)
+    name = "spinnaker2"
+    description = "SpiNNaker2: float32 neurons on 148 ARM cores, through py-spinnaker2"
+    semantics = SEMANTICS
+    machine = SpiNNaker2Machine()
+    backends: ClassVar[Mapping[str, Backend]] = {
+        "ticks": Ticks(),
+        "brian2": Brian2(),
+        "board": Board(),
+    }
+
+    @functools.cached_property
+    def chip(self) -> Chip:
+        """Limits and constants with their sources, from the chip file."""
+        file = importlib.resources.files(__package__).joinpath("spinnaker2.toml")
+        return load_chip(file.read_text("utf-8"))
+
+    def lower(self, network: Network, calibration: Trace) -> Program:
+        """See `lowering.lower`."""
+        return lowering.lower(network, calibration, self.options)
+
+    def evidence(self, program: Program) -> tuple[Evidence, ...]:
+        """See `evidence.evidence`."""
+        return evidence.evidence(program)
+
+    def check(self, program: Program) -> tuple[Violation, ...]:
+        """See `rules.check`."""
+        return rules.check(program, self.chip)
+
+    def cores(self, program: Program) -> Pes:
+        """See `pes`."""
+        return Pes.of(program, self.chip)
+
+    def write_bundle(
+        self,
+        program: Program,
+        folder: Path,
+        inputs: Mapping[str, Messages],
+        labels: NDArray[np.int64] | None,
+    ) -> str:
+        """See `bundle.writing`; cores and ticks are chosen for these inputs."""
+        from neurodeploy.targets.spinnaker2.bundle import jobs, writing
+
+        job = jobs.job_of(program, self.machine, self.chip, inputs, labels)
+        return writing.write_bundle(job, jobs.selftest_job(), self.machine, folder)
+
+    def read_report(self, path: Path, program: Program) -> Report:
+        """See `bundle.reading`."""
+        from neurodeploy.targets.spinnaker2.bundle.reading import read_report
+
+        return read_report(path, program)
