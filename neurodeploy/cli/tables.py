@@ -157,6 +157,12 @@ def written_data(file: Written) -> dict[str, Any]:
     }
 
 
+def _varied(output: Output, title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """A table without the columns that say nothing in any row."""
+    heads = [head for head in (rows[0] if rows else ()) if any(row[head] != "" for row in rows)]
+    output.table(title, heads, [tuple(row[head] for head in heads) for row in rows])
+
+
 def _span(values: np.ndarray[Any, Any]) -> str:
     low, high = float(values.min()), float(values.max())
     return f"{low:g}" if low == high else f"{low:g} … {high:g}"
@@ -232,12 +238,6 @@ def program(output: Output, compiled: Program) -> None:
 def _evidence(compiled: Program) -> tuple[Evidence, ...]:
     target = get_target(compiled.target)
     return target.evidence(compiled) if isinstance(target, Evident) else ()
-
-
-def _varied(output: Output, title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """A table without the columns that say nothing in any row."""
-    heads = [head for head in (rows[0] if rows else ()) if any(row[head] != "" for row in rows)]
-    output.table(title, heads, [tuple(row[head] for head in heads) for row in rows])
 
 
 def program_data(compiled: Program) -> dict[str, Any]:

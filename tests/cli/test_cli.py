@@ -74,6 +74,44 @@ def test_compile_run_verify_energy_inspect(folder: Path, capsys: pytest.CaptureF
         assert trace["lif"].shape == (20, 12, 4)
 
 
+def test_verify_without_the_vendor_says_not_run(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--page", "m.html"]) == 0
+    assert "NOT RUN" in capsys.readouterr().out
+    assert "NOT RUN" in (folder / "m.html").read_text("utf-8").upper()
+
+
+def test_verify_in_lava(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    capsys.readouterr()
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    vendor = next(stage for stage in verdict["stages"] if stage["name"] == "vendor")
+    assert vendor["status"] == "passed"
+    assert vendor["cells"] == 20 * 12 * 4
+    assert vendor["mismatches"] == 0
+
+
+def test_the_chip_itself_says_what_it_needs(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 1
+    assert "NOT RUN" in capsys.readouterr().out
+    assert main(["run", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 2
+    assert "lava-loihi" in capsys.readouterr().err
+    assert main(["run", "m.ndp", "--inputs", "x.npy", "--timeout", "0"]) == 2
+
+
+def test_run_in_lava(folder: Path, capsys) -> None:
+    assert main(COMPILE) == 0
+    counts = []
+    for backend in ([], ["--backend", "lava"]):
+        capsys.readouterr()
+        assert main(["run", "m.ndp", "--inputs", "x.npy", "--json", *backend]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["spikes"])
+    assert counts[0] == counts[1]
+    assert counts[0]["lif"]
+
+
 def test_analog_input_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
     """Tables and files say what is sent: integers, with delays and ports where there are any."""
     rng = np.random.default_rng(0)
@@ -112,44 +150,6 @@ def test_potentials_that_are_read_are_kept(folder: Path) -> None:
         assert trace["li.potential"].shape == (20, 12, 4)
         assert trace["li.potential"].any()
         assert not trace["li"].any()
-
-
-def test_verify_without_the_vendor_says_not_run(folder: Path, capsys) -> None:
-    assert main(COMPILE) == 0
-    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--page", "m.html"]) == 0
-    assert "NOT RUN" in capsys.readouterr().out
-    assert "NOT RUN" in (folder / "m.html").read_text("utf-8").upper()
-
-
-def test_verify_in_lava(folder: Path, capsys) -> None:
-    assert main(COMPILE) == 0
-    capsys.readouterr()
-    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--json"]) == 0
-    verdict = json.loads(capsys.readouterr().out)
-    vendor = next(stage for stage in verdict["stages"] if stage["name"] == "vendor")
-    assert vendor["status"] == "passed"
-    assert vendor["cells"] == 20 * 12 * 4
-    assert vendor["mismatches"] == 0
-
-
-def test_the_chip_itself_says_what_it_needs(folder: Path, capsys) -> None:
-    assert main(COMPILE) == 0
-    assert main(["verify", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 1
-    assert "NOT RUN" in capsys.readouterr().out
-    assert main(["run", "m.ndp", "--inputs", "x.npy", "--backend", "loihi2"]) == 2
-    assert "lava-loihi" in capsys.readouterr().err
-    assert main(["run", "m.ndp", "--inputs", "x.npy", "--timeout", "0"]) == 2
-
-
-def test_run_in_lava(folder: Path, capsys) -> None:
-    assert main(COMPILE) == 0
-    counts = []
-    for backend in ([], ["--backend", "lava"]):
-        capsys.readouterr()
-        assert main(["run", "m.ndp", "--inputs", "x.npy", "--json", *backend]) == 0
-        counts.append(json.loads(capsys.readouterr().out)["spikes"])
-    assert counts[0] == counts[1]
-    assert counts[0]["lif"]
 
 
 def test_a_missing_lava_fails_verify(folder: Path, capsys, monkeypatch) -> None:
