@@ -115,23 +115,23 @@ def test_run_in_lava(folder: Path, capsys) -> None:
 def test_analog_input_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
     """Tables and files say what is sent: integers, with delays and ports where there are any."""
     rng = np.random.default_rng(0)
-    x = np.round(rng.random((4, 12, 6)) * 8) / 8
-    np.save(folder / "analog8.npy", x)
-    compiling = ["compile", "model.nir", "--target", "loihi2", "--calibration", "analog8.npy"]
+    x = np.round(rng.random((4, 12, 6)) * 16) / 16
+    np.save(folder / "analog16.npy", x)
+    compiling = ["compile", "model.nir", "--target", "loihi2", "--calibration", "analog16.npy"]
     assert main([*compiling, "-o", "a.ndp"]) == 0
     assert "messages" in capsys.readouterr().out
-    assert main(["run", "a.ndp", "--inputs", "analog8.npy", "-o", "trace.npz"]) == 0
+    assert main(["run", "a.ndp", "--inputs", "analog16.npy", "-o", "trace.npz"]) == 0
     with np.load(folder / "trace.npz") as trace:
         assert trace["input"].dtype == np.int32
-        assert np.array_equal(trace["input"] / 8, x)
+        assert np.array_equal(trace["input"] / 16, x)
         assert trace["lif"].dtype == np.uint8
     capsys.readouterr()
     assert main(["inspect", "a.ndp", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data["grids"] == {"input": {"step": 0.125, "low": 0, "high": 8}}
+    assert data["grids"] == {"input": {"step": 0.0625, "low": 0, "high": 16}}
     arriving = data["synapses"][0]
     assert (arriving["graded"], arriving["port"], arriving["delay"]) == (True, "current", 0)
-    assert main(["verify", "a.ndp", "--inputs", "analog8.npy", "--no-vendor"]) == 0
+    assert main(["verify", "a.ndp", "--inputs", "analog16.npy", "--no-vendor"]) == 0
     assert "the input's grid" in " ".join(capsys.readouterr().out.split())
 
 
