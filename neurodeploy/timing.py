@@ -5,7 +5,7 @@ steps behind the input, so spikes that the model delays by D steps, from depth j
 
     d = D + k - j - s
 
-with s = 1; s = 2 where neurons stand between that sum up (`sums`), and 0 for an input that is the
+with s = 1; s = 2 where a target puts neurons between that sum up, and 0 for an input that is the
 bias of its target.
 
 Depths are the least for which no d is negative: the longest paths.  A loop must therefore be

@@ -30,7 +30,9 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a .nir graph, or a .net file of lava-dl")
     parser.add_argument("--target", required=True, help="see `neurodeploy targets`")
     parser.add_argument(
-        "--calibration", required=True, help=".npy or .npz with spikes (samples, steps, *shape)"
+        "--calibration",
+        required=True,
+        help=".npy or .npz with spikes or analog values (samples, steps, *shape)",
     )
     parser.add_argument(
         "-o",
@@ -98,8 +100,13 @@ def _convert(arguments: argparse.Namespace, output: Output) -> int:
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
-    parser.add_argument("-o", "--output", help=".npz that gets the spikes of every population")
+    parser.add_argument("--inputs", required=True, help=".npy or .npz, as for compile")
+    parser.add_argument(
+        "-o",
+        "--output",
+        help=".npz that gets what every population sends, and the potentials of outputs that are "
+        "read as such as NAME.potential",
+    )
     _backend_arguments(parser, "run it there, not in the simulator")
 
 
@@ -111,6 +118,7 @@ def _backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     from neurodeploy import api
     from neurodeploy.archive import write_atomically
+    from neurodeploy.program import POTENTIAL
 
     if arguments.timeout <= 0:
         raise FileError("must be positive", node="--timeout")
@@ -127,7 +135,10 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         import io
 
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: trace.spikes[name] for name in program.shapes}
+        arrays: dict[str, Any] = {name: trace.sent(name) for name in program.shapes}
+        for name in program.outputs:
+            if program.population(name).readout == "membrane":
+                arrays[f"{name}.{POTENTIAL}"] = trace.values[name]
         np.savez_compressed(buffer, **arrays)
         write_atomically(Path(arguments.output), buffer.getvalue())
     counts = {name: trace.counts(name) for name in program.shapes}
@@ -159,7 +170,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument("--inputs", required=True, help=".npy or .npz, as for compile")
     parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
     parser.add_argument(
         "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
@@ -222,7 +233,7 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", nargs="?", help="a .ndp program")
-    parser.add_argument("--inputs", help=".npy or .npz with spikes")
+    parser.add_argument("--inputs", help=".npy or .npz, as for compile")
     parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
     parser.add_argument("--level", help="performance level of the chip, if it has several")
     parser.add_argument("--against", help="another .ndp program: which of the two costs less")

@@ -15,7 +15,7 @@ MAX_BYTES = 16 << 30
 
 
 def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    """Input spikes: one array from `.npy`, or one per input from `.npz`.
+    """Inputs: one array from `.npy`, or one per input from `.npz`.
 
     An `.npz` with the one member `inputs`, or with `inputs` and `labels`, counts as one array.
 

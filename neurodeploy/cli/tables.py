@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,6 +158,12 @@ def written_data(file: Written) -> dict[str, Any]:
     }
 
 
+def _varied(output: Output, title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """A table without the columns that say nothing in any row."""
+    heads = [head for head in (rows[0] if rows else ()) if any(row[head] != "" for row in rows)]
+    output.table(title, heads, [tuple(row[head] for head in heads) for row in rows])
+
+
 def _span(values: np.ndarray[Any, Any]) -> str:
     low, high = float(values.min()), float(values.max())
     return f"{low:g}" if low == high else f"{low:g} … {high:g}"
@@ -169,26 +175,35 @@ REGISTERS = ("du", "dv", "vth", "decay", "current_decay", "threshold")
 
 def program(output: Output, compiled: Program) -> None:
     """Populations, synapses, how semantics were lowered, what is proven and how sure that is."""
-    populations = compiled.populations
-    shown = [name for name in REGISTERS if all(name in p.parameters for p in populations)]
-    output.table(
+    other = any(p.model != "lif" for p in compiled.populations)
+    _varied(
+        output,
         f"program for {compiled.target}",
-        ("population", "shape", "depth", *shown),
         [
-            (
-                p.name,
-                "x".join(map(str, p.shape)),
-                p.depth,
-                *(_span(p.parameters[name]) for name in shown),
-            )
-            for p in populations
+            {
+                "population": p.name,
+                "shape": "x".join(map(str, p.shape)),
+                "depth": p.depth,
+                "model": p.model if other else "",
+                **{r: _span(p.parameters[r]) if r in p.parameters else "" for r in REGISTERS},
+            }
+            for p in compiled.populations
         ],
     )
-    output.table(
+    _varied(
+        output,
         "synapses",
-        ("name", "kind", "weights", "range", "exponent"),
         [
-            (s.name, s.kind, "x".join(map(str, s.weight.shape)), _span(s.weight), s.exponent)
+            {
+                "name": s.name,
+                "kind": s.kind,
+                "weights": "x".join(map(str, s.weight.shape)),
+                "range": _span(s.weight),
+                "exponent": s.exponent,
+                "delay": _span(s.delay) if s.delay.any() else "",
+                "port": "" if s.port == "current" else s.port,
+                "takes": "messages" if s.graded else "",
+            }
             for s in compiled.synapses
         ],
     )
@@ -206,7 +221,7 @@ def program(output: Output, compiled: Program) -> None:
                 r.register,
                 f"{r.low:,.0f}",
                 f"{r.high:,.0f}",
-                f"{max(r.low / r.limit_low, r.high / r.limit_high):.0%}",
+                f"{max(0.0, r.low / r.limit_low, r.high / r.limit_high):.0%}",
                 "proven for every input" if r.proven else "seen on the calibration data",
             )
             for r in compiled.ranges
@@ -227,12 +242,22 @@ def program_data(compiled: Program) -> dict[str, Any]:
         "target": compiled.target,
         "hash": compiled.hash,
         "inputs": compiled.input_shapes,
+        "grids": {name: vars(grid) for name, grid in compiled.grids.items()},
         "outputs": compiled.outputs,
         "populations": [
-            {"name": p.name, "shape": p.shape, "depth": p.depth} for p in compiled.populations
+            {"name": p.name, "shape": p.shape, "depth": p.depth, "model": p.model}
+            for p in compiled.populations
         ],
         "synapses": [
-            {"name": s.name, "kind": s.kind, "shape": s.weight.shape, "exponent": s.exponent}
+            {
+                "name": s.name,
+                "kind": s.kind,
+                "shape": s.weight.shape,
+                "exponent": s.exponent,
+                "delay": int(s.delay.max()),
+                "port": s.port,
+                "graded": s.graded,
+            }
             for s in compiled.synapses
         ],
         "lowerings": [vars(item) for item in compiled.lowerings],

@@ -32,6 +32,7 @@ from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.trace import Trace
 
 LEVELS = 255
+FEWEST_LEVELS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,8 @@ class Analog:
     ----------
     values: (samples, steps, *shape), in units of the model.
     low, high: their range and 0.
-    step: of which all of them are whole multiples, up to 255, if there is one.
+    step: of which all of them are whole multiples, up to 255, if there is one; halved until the
+        range has 16, since few values do not say that others will not lie between them.
     """
 
     values: FloatArray
@@ -54,7 +56,10 @@ class Analog:
     def of(cls, values: FloatArray) -> Analog:
         """The input with these values."""
         low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-        return cls(values, low, high, grid_step(values, LEVELS))
+        step = grid_step(values, LEVELS)
+        while step is not None and round(max(-low, high) / step) < FEWEST_LEVELS:
+            step /= 2
+        return cls(values, low, high, step)
 
     @property
     def reach(self) -> float:

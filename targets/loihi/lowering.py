@@ -86,7 +86,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
         place=lambda population: _place(
             unit_of(network, population, depth, feeds), calibration.states[population.name], depth
         ),
-        problems=closed_too_soon(network, "Loihi 2"),
+        problems=closed_too_soon(network, "Loihi"),
     )
     program = summed(_fed(program, network, feeds))
     return relayed(program, relays.steps, relays.relay, relays.WHY)

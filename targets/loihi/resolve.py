@@ -55,9 +55,9 @@ def refused(population: Population) -> Iterator[SemanticsError]:
                 'reset_mechanism="zero".'
             )
         else:
-            hint = "Change the model; Loihi 2 has no equivalent."
+            hint = "Change the model; Loihi has no equivalent."
         yield SemanticsError(
-            "cannot run on Loihi 2: "
+            "cannot run on Loihi: "
             + ", ".join(f"{d.field} is {d.model} (chip: {d.target})" for d in differences),
             node=population.name,
             hint=hint,

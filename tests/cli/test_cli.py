@@ -174,6 +174,46 @@ def test_run_in_lava(folder: Path, capsys) -> None:
     assert counts[0]["lif"]
 
 
+def test_analog_input_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """Tables and files say what is sent: integers, with delays and ports where there are any."""
+    rng = np.random.default_rng(0)
+    x = np.round(rng.random((4, 12, 6)) * 16) / 16
+    np.save(folder / "analog16.npy", x)
+    compiling = ["compile", "model.nir", "--target", "loihi2", "--calibration", "analog16.npy"]
+    assert main([*compiling, "-o", "a.ndp"]) == 0
+    assert "messages" in capsys.readouterr().out
+    assert main(["run", "a.ndp", "--inputs", "analog16.npy", "-o", "trace.npz"]) == 0
+    with np.load(folder / "trace.npz") as trace:
+        assert trace["input"].dtype == np.int32
+        assert np.array_equal(trace["input"] / 16, x)
+        assert trace["lif"].dtype == np.uint8
+    capsys.readouterr()
+    assert main(["inspect", "a.ndp", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["grids"] == {"input": {"step": 0.0625, "low": 0, "high": 16}}
+    arriving = data["synapses"][0]
+    assert (arriving["graded"], arriving["port"], arriving["delay"]) == (True, "current", 0)
+    assert main(["verify", "a.ndp", "--inputs", "analog16.npy", "--no-vendor"]) == 0
+    assert "the input's grid" in " ".join(capsys.readouterr().out.split())
+
+
+def test_potentials_that_are_read_are_kept(folder: Path) -> None:
+    from neurodeploy.semantics import to_metadata
+    from tests.builders import DT, NONE, chain
+
+    entries = to_metadata(semantics=NONE.to_dict())
+    beta = np.full(4, 0.5)
+    li = nir.LI(DT / (1 - beta), 1 / (1 - beta), np.zeros(4), metadata=entries)
+    nir.write(str(folder / "read.nir"), chain((6,), fc=nir.Linear(np.ones((4, 6))), li=li))
+    compiling = ["compile", "read.nir", "--target", "loihi2", "--calibration", "x.npy"]
+    assert main([*compiling, "-o", "r.ndp"]) == 0
+    assert main(["run", "r.ndp", "--inputs", "x.npy", "-o", "trace.npz"]) == 0
+    with np.load(folder / "trace.npz") as trace:
+        assert trace["li.potential"].shape == (20, 12, 4)
+        assert trace["li.potential"].any()
+        assert not trace["li"].any()
+
+
 def test_a_missing_lava_fails_verify(folder: Path, capsys, monkeypatch) -> None:
     assert main(COMPILE) == 0
     monkeypatch.setenv("NEURODEPLOY_LAVA_ENV", str(folder / "nowhere"))

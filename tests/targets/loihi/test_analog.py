@@ -271,6 +271,15 @@ def test_residual_branches_of_analog_input_wait() -> None:
         assert np.array_equal(expected.spikes[name], actual.spikes[name])
 
 
+def test_few_values_do_not_say_that_others_lie_on_their_grid() -> None:
+    net = network((6,), fc=nir.Linear(np.full((4, 6), 0.2)), lif=neurons(ZERO, 4))
+    x = np.zeros((2, 20, 6))
+    x[0, 3] = 0.75
+    program = compiled(net, x)
+    assert program.grids == {"input": Grid(0.75 / 16, 0, 16)}
+    assert said(program, "input", "input").startswith("exact: ")
+
+
 # --- ranges --------------------------------------------------------------------------------------
 
 

@@ -423,7 +423,7 @@ def test_an_input_of_two_axes_has_a_place_in_lava() -> None:
 )
 def test_refused_semantics(meaning: Semantics, words: str) -> None:
     net = dense(np.ones((2, 3)), 0.5, meaning=meaning)
-    with pytest.raises(SemanticsError, match=f"lif: cannot run on Loihi 2: .*{words}") as caught:
+    with pytest.raises(SemanticsError, match=f"lif: cannot run on Loihi: .*{words}") as caught:
         compiled(net, spikes_for(0, 1, 5, (3,)))
     assert caught.value.hint
 
