@@ -120,6 +120,7 @@ def test_the_wheel_holds_every_module(wheel: list[str]) -> None:
         "targets/loihi/loihi2.toml",
         "targets/loihi/lava/requirements.txt",
         "targets/loihi/lava/worker.py",
+        "targets/spinnaker2/bundle/README.md",
     ],
 )
 def test_the_wheel_holds(wheel: list[str], name: str) -> None:

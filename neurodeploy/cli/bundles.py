@@ -34,10 +34,15 @@ def report(output: Output, run: Report) -> None:
         output.say(f"  [bold red]{escape(problem)}[/]")
 
 
-def measured(output: Output, title: str, quantities: Mapping[str, Quantity]) -> None:
-    """What a run on a chip measured."""
+def measured(
+    output: Output, title: str, quantities: Mapping[str, Quantity], estimate: Quantity
+) -> None:
+    """What a run on a chip measured, and how the estimate of the total compares."""
     rows = [(name, *interval(quantity)) for name, quantity in quantities.items()]
     output.table(escape(title), ("", "mean", "least … most", "kind"), rows)
+    energy = quantities.get("energy per inference")
+    if energy is not None and energy.typical > 0:
+        output.say(f"  estimate over measured: {estimate.typical / energy.typical:.3g}")
 
 
 def elsewhere(arguments: argparse.Namespace, program: Program) -> Report | None:

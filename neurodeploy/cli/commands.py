@@ -254,7 +254,7 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
         costs.ranking(output, ranking, arguments.program, arguments.against)
         data["ranking"] = ranking.to_dict()
     if elsewhere is not None and measured is not None:
-        bundles.measured(output, elsewhere.title, measured)
+        bundles.measured(output, elsewhere.title, measured, report.total)
         data["measured"] = {name: quantity.to_dict() for name, quantity in measured.items()}
     output.result(data)
     return 0

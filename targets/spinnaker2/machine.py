@@ -97,7 +97,8 @@ def settled(population: Neurons) -> Float32Array:
     registers = registers_of(population)
     v, zero = registers["v_init"], np.float32(0)
     for tick in range(population.depth):
-        v = arithmetic.integrate(v, zero, registers["alpha_decay"], registers["i_offset"])
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities, as on the chip
+            v = arithmetic.integrate(v, zero, registers["alpha_decay"], registers["i_offset"])
         if np.any(arithmetic.fires(v, registers["threshold"])):
             raise InputError(
                 f"neurons spike at tick {tick} already, but input reaches them at tick "

@@ -61,7 +61,7 @@ RULES = {
             "tick-per-synapse",
             "synapses without a tick",
             "synapses",
-            "Put {target} one step deeper than {source}.",
+            "Put {end} one step deeper than {start}.",
         ),
         Rule(
             "packets-per-tick",
@@ -159,5 +159,5 @@ def _tick(synapses: Synapses, program: Program, chip: Chip) -> Iterator[Violatio
     depth = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
     source, target = synapses.source, synapses.target
     if order.index(source) < order.index(target) and depth[source] == depth[target]:
-        ends = {"source": source, "target": target}
+        ends = {"start": source, "end": target}
         yield _violation(chip, "tick-per-synapse", synapses.name, 1, 0, **ends)

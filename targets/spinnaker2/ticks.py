@@ -86,7 +86,8 @@ def run_ticks(
         for core in chip:
             name = core.population.name
             core.receive(tick, sent)
-            fired[name][:, tick, core.neurons] = core.update(tick)
+            with np.errstate(over="ignore", invalid="ignore"):  # infinities, as on the chip
+                fired[name][:, tick, core.neurons] = core.update(tick)
             for state, values in kept.get(name, {}).items():
                 values[:, tick, core.neurons] = core.states[state]
         sent = {**now, **{name: values[:, tick] for name, values in fired.items()}}

@@ -92,6 +92,8 @@ class Bundle:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.about = self._description()
+        for name, digest in self.about["files"].items():
+            self._check(name, digest)
         self.arrays = self._arrays("arrays.npz")
         self.inputs = self._arrays("inputs.npz")
         self.expected = self._arrays("expected_spikes.npz")
@@ -112,20 +114,21 @@ class Bundle:
         self.digest = digest
         return dict(about)
 
-    def _arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    def _check(self, name: str, digest: str) -> None:
         path = self.folder / name
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
-            if found != self.about["files"][name]:
-                raise DeployError(
-                    "corrupted file",
-                    f"{path} has SHA-256 {found[:16]}…, expected "
-                    f"{self.about['files'][name][:16]}…: copy the bundle again",
-                )
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
             raise DeployError("corrupted file", f"{path} cannot be read ({error})") from error
+        if found != digest:
+            raise DeployError(
+                "corrupted file",
+                f"{path} has SHA-256 {found[:16]}…, expected {digest[:16]}…: copy the bundle again",
+            )
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+        with np.load(self.folder / name, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
 
     def expected_spikes(self, population: dict[str, Any], sample: int) -> np.ndarray[Any, Any]:
         """bool (steps, neurons)."""
@@ -244,7 +247,7 @@ class Stack:
         board = self.board(**addresses)
         board.run(network, ticks, **self.arguments)
         energy = getattr(board, "energy", None) if self.power is not None else None
-        return float(energy) if isinstance(energy, (int, float)) else None
+        return None if energy is None else float(energy)
 
     def build(self, bundle: Bundle) -> tuple[Any, dict[str, Any]]:
         """The network and its populations by name."""
@@ -253,7 +256,7 @@ class Stack:
         made: dict[str, Any] = {}
         for item in about["inputs"]:
             made[item["name"]] = self.snn.Population(
-                item["size"], "spike_list", {}, name=item["name"], record=timing
+                item["size"], "spike_list", {}, name=item["name"], record=list(timing)
             )
         for item in about["populations"]:
             parameters = {
@@ -330,12 +333,15 @@ def difference(
 
 
 def slowest(population: Any, ticks: int) -> tuple[float, int, str] | None:
-    """Largest share of a tick that a core needed, with the tick and the core; None if unknown."""
+    """Largest share of a tick that a core needed, with the tick and the core; None if unknown.
+
+    Recorded is when a core was done, from the start of the tick, in ticks.
+    """
     worst = (0.0, 0, "")
     times = population.get_time_done_times() or {}
     for core, shares in times.items():
-        shares = np.asarray(shares, dtype=float)
-        if shares.shape != (ticks,) or not np.all(np.isfinite(shares)):
+        shares = np.asarray(shares, dtype=float).reshape(-1)
+        if len(shares) < ticks or not np.all(np.isfinite(shares)):
             return None
         tick = int(shares.argmax())
         worst = max(worst, (float(shares[tick]), tick, str(core)))
@@ -515,7 +521,8 @@ def run(folder: Path, options: argparse.Namespace, report: Report) -> None:
     report.data["power"] = stack.power
     sys.stdout.write(f"py-spinnaker2 {stack.version}, {options.backend}\n")
     runner = Runner(bundle, stack, report)
-    labels = None if len(about["inputs"]) == 0 else bundle.inputs.get("labels")
+    sent = {item["name"] for item in about["inputs"]}
+    labels = None if "labels" in sent else bundle.inputs.get("labels")
     count = (
         1 if options.mapping_only else min(options.samples or about["samples"], about["samples"])
     )

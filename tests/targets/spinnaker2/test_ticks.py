@@ -46,6 +46,25 @@ def test_the_programs_spike() -> None:
     assert spiking >= 12
 
 
+def test_potentials_beyond_float32_are_the_same_infinities() -> None:
+    program, spikes = random_program(1), spikes_for(1, 2, 8, (2, 5, 5))
+    first, second = program.populations
+    changes = {
+        "threshold": np.full(1, np.finfo(np.float32).max),
+        "v_init": np.array([1e38] * 75 + [-1e38] * 75, np.float32),
+        "alpha_decay": np.full(1, 1.5, np.float32),
+    }
+    grown = replace(second, parameters={**second.parameters, **changes})
+    program = replace(program, populations=(first, grown))
+    expected = simulate(program, spikes, target.machine, record=["b"])
+    actual = run_ticks(program, {"input": spikes}, states=True)
+    potential = expected.states["b"]["potential"]
+    assert np.isposinf(potential).any()
+    assert np.isneginf(potential).any()
+    assert potential.tobytes() == actual.states["b"]["potential"].tobytes()
+    assert np.array_equal(expected.spikes["b"], actual.spikes["b"])
+
+
 def test_it_is_the_first_backend_and_no_vendors() -> None:
     program, spikes = random_program(1), spikes_for(1, 2, 8, (2, 5, 5))
     backend = get_backend(target, None)

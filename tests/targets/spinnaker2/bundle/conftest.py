@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from neurodeploy.targets.spinnaker2.bundle.jobs import selftest_job
 from neurodeploy.targets.spinnaker2.bundle.writing import write_bundle
-from tests.targets.spinnaker2.bundle.network import MACHINE, job, selftest_job
+from tests.targets.spinnaker2.bundle.network import MACHINE, job
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ import numpy as np
 
 from neurodeploy.network import InputPort
 from neurodeploy.program import Neurons, Program, Synapses
-from neurodeploy.targets.spinnaker2 import selftest
 from neurodeploy.targets.spinnaker2.bundle.writing import Job
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import MODELS, SUBTRACT, TO_V_RESET
@@ -102,18 +101,6 @@ def job(**more: Any) -> Job:
     given = {"input": spikes()}
     labels = np.zeros(SAMPLES, np.int64)
     return Job(made, dict.fromkeys(made.shapes, ATOMS), 1e-3, given, labels, **more)
-
-
-def selftest_job() -> Job:
-    made = selftest.program()
-    recorded = {
-        "population": selftest.FIELD,
-        "ticks": selftest.TICKS,
-        "sha256": selftest.SHA256,
-    }
-    given = {selftest.INPUT: selftest.inputs()}
-    atoms = dict.fromkeys(made.shapes, selftest.NEURONS_PER_CORE)
-    return Job(made, atoms, 1e-3, given, recorded=recorded)
 
 
 @dataclass(frozen=True)

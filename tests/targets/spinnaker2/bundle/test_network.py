@@ -76,6 +76,14 @@ def test_a_pooling_is_found_in_the_kernel(kernel, k, stride, padding, size, pool
     assert found.dtype == np.int8
 
 
+def test_a_kernel_of_unequal_taps_is_no_pooling() -> None:
+    weight = np.arange(4 * 2 * 6 * 6).reshape(4, 2, 6, 6) % 19
+    made, _ = convolution(weight, (2, 8, 8), "lif_conv2d", stride=(2, 2), padding=(2, 2))
+    (projection,), arrays = told(made)[0]["projections"], told(made)[1]
+    assert projection["parameters"]["pool_x"] == 1
+    assert arrays[f"{projection['array']}/kernel"].shape == (2, 4, 6, 6)
+
+
 def test_what_a_kernel_cannot_be_is_refused() -> None:
     made, _ = convolution(np.ones((2, 2, 3, 3), int), (2, 6, 6), "lif_conv2d", stride=(1, 2))
     with pytest.raises(ModelError, match=r"s: its stride is \(1, 2\)"):

@@ -13,15 +13,9 @@ from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.errors import DesignRuleError, FileError, InputError, ModelError, TargetError
 from neurodeploy.network import InputPort
 from neurodeploy.program import Program
+from neurodeploy.targets.spinnaker2.bundle.jobs import selftest_job
 from neurodeploy.targets.spinnaker2.bundle.writing import write_bundle
-from tests.targets.spinnaker2.bundle.network import (
-    MACHINE,
-    job,
-    neurons,
-    program,
-    selftest_job,
-    spikes,
-)
+from tests.targets.spinnaker2.bundle.network import MACHINE, job, neurons, program, spikes
 
 
 def files(folder: Path) -> dict[str, bytes]:
