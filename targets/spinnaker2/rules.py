@@ -126,12 +126,12 @@ def _violation(
     node: str,
     measured: float,
     limit: float,
-    source: str = WORDS,
+    cited: str = WORDS,
     **fix: str | float,
 ) -> Violation:
     found = RULES[rule]
     name, text = f"{chip.name}.{rule}", found.fix.format(**fix)
-    return Violation(name, node, measured, limit, found.unit, source, text)
+    return Violation(name, node, measured, limit, found.unit, cited, text)
 
 
 def _synapses(synapses: Synapses, model: Model, chip: Chip) -> Iterator[Violation]:

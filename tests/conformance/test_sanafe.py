@@ -95,10 +95,11 @@ def found(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """What SANA-FE says; its tiles are numbered column by column of four."""
     program, placement, trace = case
 
-    def cores(name: str) -> list[tuple[int, int]]:
-        return [(int(4 * x + y), int(c) % 4) for c in placement.core[name] for x, y in [tiles[c]]]
+    tile = [int(4 * x + y) for x, y in placement.tiles]
+    place_of = [(t, tile[:core].count(t)) for core, t in enumerate(tile)]
 
-    tiles = placement.tiles
+    def cores(name: str) -> list[tuple[int, int]]:
+        return [place_of[core] for core in placement.core[name]]
 
     trains = trace.spikes["in"][0].T.astype(bool).tolist()
     job = {
