@@ -48,7 +48,10 @@ def quantisation(
     errors = {
         "reset": _reset_error(unit, numbers, units),
         "bias": _bias_error(unit, numbers, units, bias),
-        "decays": float(np.abs(single(population.decay) - population.decay).max(initial=0.0)),
+        "decays": max(
+            float(np.abs(single(decay) - decay).max(initial=0.0))
+            for decay in (population.decay, population.current_decay)
+        ),
         "start": float(np.abs(moved / units).max(initial=0.0)),
     }
     scales = f"{numbers.scale.min():.6g}"
