@@ -30,7 +30,8 @@ class Bound:
     limit: its name in the chip file.
     title: the resource, for people.
     summed: whether a population's use is the sum over its cores; otherwise that of its busiest.
-    fix: what to do where the finest cut of a population is beyond the limit.
+    fix: what to do where the finest cut of a population is beyond the limit; `{share}` stands for
+        the limit over what was measured.
     """
 
     limit: str

@@ -49,6 +49,11 @@ def _smallest(fits: Callable[[int], bool], limit: int) -> int | None:
     return high
 
 
+def _share(limit: int, measured: int) -> str:
+    """limit / measured in percent, rounded down to tenths."""
+    return f"{1000 * limit // measured / 10:g}%"
+
+
 def violations(
     population: Neurons, incoming: tuple[Synapses, ...], cores: Cores
 ) -> tuple[Violation, ...]:
@@ -72,7 +77,7 @@ def violations(
             limit=chip.limit(bound.limit),
             unit=chip.limits[bound.limit].unit,
             source=chip.limits[bound.limit].source,
-            fix=bound.fix,
+            fix=bound.fix.format(share=_share(chip.limit(bound.limit), broken[bound.limit])),
         )
         for bound in cores.bounds
         if bound.limit in broken

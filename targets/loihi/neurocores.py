@@ -24,8 +24,8 @@ from neurodeploy.mapping.cores import Bound, Cuts, Meter
 from neurodeploy.program import IntArray, Neurons, Synapses
 
 FAN_IN = (
-    "One neuron alone does not fit a core: reduce its fan-in (fewer inputs, a smaller kernel, "
-    "pooling or a narrower layer before it)."
+    "One neuron alone does not fit a core: reduce its fan-in to {share} (fewer inputs, a smaller "
+    "kernel, pooling or a narrower layer before it)."
 )
 BOUNDS = (
     Bound("neurons_per_core", "neurons", True, FAN_IN),

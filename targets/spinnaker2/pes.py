@@ -43,8 +43,8 @@ BOUNDS = (
         "neurons_per_core",
         "neurons",
         True,
-        "A convolution is cut between output channels, so one channel must fit a PE: use a larger "
-        "stride, pool before it, or a smaller image.",
+        "A convolution is cut between output channels, so one channel must fit a PE: reduce its "
+        "pixels to {share} (a larger stride, pooling before it, a smaller image).",
     ),
     Bound("neurons_per_core_default", "neurons of an application", False, "Split the population."),
     Bound("input_neurons_per_core", "input neurons", False, "Split the population."),
@@ -53,8 +53,9 @@ BOUNDS = (
         "data_memory",
         "data memory",
         False,
-        "The smallest slice does not fit a PE: reduce its fan-in (fewer inputs, a smaller kernel, "
-        "pooling or a narrower layer before it) or run fewer steps, for which less is recorded.",
+        "The smallest slice does not fit a PE: reduce its fan-in to {share} (fewer inputs, a "
+        "smaller kernel, pooling or a narrower layer before it) or run fewer steps, for which less "
+        "is recorded.",
     ),
 )
 

@@ -110,7 +110,7 @@ def test_a_neuron_that_fits_no_core_is_explained(
     (violation,) = violations(neurons("b", (2,)), (synapses,), neurocores)
     assert violation.rule == "loihi2.synaptic-memory"
     assert (violation.node, violation.measured, violation.limit) == ("b", 12_001, 12_000)
-    assert "fan-in" in violation.fix
+    assert "reduce its fan-in to 99.9%" in violation.fix  # rounded down
     fixed = Synapses("a->b", "a", "b", "dense", weight[:, 1:], 0, (12_000,), (2,))
     assert violations(neurons("b", (2,)), (fixed,), neurocores) == ()
 

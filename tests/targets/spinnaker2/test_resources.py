@@ -29,21 +29,27 @@ def test_the_table_of_limits() -> None:
     pages_of_docs.check(PAGE, "limits", "\n".join(lines))
 
 
+def _named(fix: str) -> str:
+    """What to do, with the names of what is filled in."""
+    return re.sub(r"{(\w+)[^}]*}", r"‹\1›", fix)
+
+
 def test_the_table_of_rules() -> None:
     lines = [row("rule", "measured", "limit", "what to do"), row("---", "---", "---", "---")]
     limits = TARGET.chip.limits
     for bound in BOUNDS:
         limit = limits[bound.limit]
         name = f"`spinnaker2.{bound.limit.replace('_', '-')}`"
-        lines.append(row(name, bound.title, f"{limit.value:,} {limit.unit}", bound.fix))
+        fix = _named(bound.fix)
+        lines.append(row(name, bound.title, f"{limit.value:,} {limit.unit}", fix))
     pes = limits["cores_per_chip"].value * limits["chips_per_system"].value
     too_many = "Use fewer neurons or a smaller fan-in: so many fewer PEs are said."
     lines.append(row("`spinnaker2.cores-per-system`", "PEs in all", f"{pes:,} PEs", too_many))
     for name, rule in RULES.items():
         limit_name = name.replace("-", "_")
         limit = f"{limits[limit_name].value:,}" if limit_name in limits else "by neuron model"
-        fix = re.sub(r"{(\w+)[^}]*}", r"‹\1›", rule.fix)
-        lines.append(row(f"`spinnaker2.{name}`", rule.what, f"{limit} {rule.unit}", fix))
+        entry = (f"`spinnaker2.{name}`", rule.what, f"{limit} {rule.unit}", _named(rule.fix))
+        lines.append(row(*entry))
     pages_of_docs.check(PAGE, "rules", "\n".join(lines))
 
 
