@@ -77,5 +77,6 @@ def validation(output: Output, found: Validation) -> None:
         f"\nCore dynamic energy, {len(found.core)} networks: median factor "
         f"{found.median_factor:.2f} (asked: {MEDIAN_ERROR}), {found.coverage:.0%} inside the 90 % "
         f"interval (asked: {COVERAGE:.0%}): {'holds' if found.holds else 'does not hold'}. With "
-        f"all constants: {found.stated_median_factor:.2f}, {found.stated_coverage:.0%}."
+        f"each constant at its typical value: {found.plain_median_factor:.2f}. With all constants: "
+        f"{found.stated_median_factor:.2f}, {found.stated_coverage:.0%}."
     )

@@ -10,7 +10,7 @@ import importlib.resources
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ class Judged:
     predicted: by constants that do not rest on the measurement.
     stated: by all constants, as `energy` would print it.
     ratio: predicted over measured, with its interval.
+    plain_ratio: the same with each of those constants at its typical value, and no model error; the
+        median of draws differs, since constants may be further above than below that.
     inside: whether the measurement lies in the 90 % interval of the prediction.
     counts: what the prediction was made from.
     published: some of these as others published them.
@@ -79,6 +81,7 @@ class Judged:
     predicted: Quantity
     stated: Quantity
     ratio: Quantity
+    plain_ratio: Quantity
     inside: bool
     counts: Mapping[str, Quantity]
     published: Mapping[str, Quantity]
@@ -89,6 +92,11 @@ class Judged:
     def factor(self) -> float:
         """How many times too high or too low the prediction is, at least 1."""
         return _factor(self.ratio.typical)
+
+    @property
+    def plain_factor(self) -> float:
+        """The same of `plain_ratio`."""
+        return _factor(self.plain_ratio.typical)
 
     @property
     def stated_factor(self) -> float:
@@ -130,6 +138,11 @@ class Validation:
         return float(np.median([row.factor for row in self.core]))
 
     @property
+    def plain_median_factor(self) -> float:
+        """`median_factor` with each constant at its typical value."""
+        return float(np.median([row.plain_factor for row in self.core]))
+
+    @property
     def coverage(self) -> float:
         """Share of `core` whose measurement lies in the stated 90 % interval."""
         return float(np.mean([row.inside for row in self.core]))
@@ -152,7 +165,13 @@ class Validation:
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         source = "published measurements with known counts, core dynamic energy"
-        names = ("median_factor", "coverage", "stated_median_factor", "stated_coverage")
+        names = (
+            "median_factor",
+            "coverage",
+            "plain_median_factor",
+            "stated_median_factor",
+            "stated_coverage",
+        )
         found = {name: getattr(self, name) for name in names}
         return {
             "rows": [row.to_dict() for row in self.rows],
@@ -226,6 +245,7 @@ def judge(anchor: Anchor, chip: Chip) -> Judged:
         "derived",
         "predicted over measured",
     )
+    plain = _predict(_middle(anchor), _typical(held_out), "constants at their typical values")
     return Judged(
         name=anchor.name,
         title=anchor.title,
@@ -236,12 +256,34 @@ def judge(anchor: Anchor, chip: Chip) -> Judged:
         predicted=predicted,
         stated=_predict(anchor, at_level, "all constants of the chip"),
         ratio=ratio,
+        plain_ratio=Quantity(
+            *(plain.typical / measured,) * 3,
+            "1",
+            "derived",
+            "predicted over measured, constants at their typical values",
+        ),
         inside=predicted.low <= measured <= predicted.high,
         counts={name: _counted(value, name, anchor) for name, value in anchor.counts.items()},
         published=anchor.published,
         counted_by=anchor.counted_by,
         cause=anchor.cause,
     )
+
+
+def _middle(anchor: Anchor) -> Anchor:
+    """The anchor with its counts as they are taken to be, without their bounds."""
+    counts = {k: v[1] if isinstance(v, list) else v for k, v in anchor.counts.items()}
+    return replace(anchor, counts=counts)
+
+
+def _typical(chip: Chip) -> Chip:
+    """The chip with each constant at its typical value, and without model errors."""
+
+    def exact(name: str, constant: Quantity) -> Quantity:
+        value = 1.0 if name.startswith("model_gsd") else constant.typical
+        return replace(constant, low=value, typical=value, high=value)
+
+    return replace(chip, constants={n: exact(n, c) for n, c in chip.constants.items()})
 
 
 def _counted(value: Any, name: str, anchor: Anchor) -> Quantity:
