@@ -23,11 +23,15 @@ from neurodeploy.simulator.vectors import load, splat, store
 
 LANES = 64
 PAUSE = 0.2
-"""Seconds before each run: torch's threads keep a core busy for a while after their work."""
+"""Seconds before each turn: torch's threads keep a core busy for a while after their work."""
+TURN = 0.3
+"""Seconds that a turn lasts at least: a single short run after a pause finds cold caches, and cores
+that have to be woken."""
 
 
 def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of each run, all of them once per round, so that a busy machine slows down all."""
+    """Seconds of a run, the median of each turn; all take one turn per round, so that a busy machine
+    slows down all."""
     for _ in range(warm_up):
         for run in runs.values():
             run()
@@ -35,10 +39,17 @@ def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict
     for _ in range(repeats):
         for name, run in runs.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_turn(run))
     return seconds
+
+
+def _turn(run: Run) -> float:
+    times: list[float] = []
+    while sum(times) < TURN:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def seconds_of(run: Run, repeats: int) -> float:
