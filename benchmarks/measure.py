@@ -30,8 +30,10 @@ that have to be woken."""
 
 
 def interleaved(runs: Mapping[str, Run], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of a run, the median of each turn; all take one turn per round, so that a busy machine
-    slows down all."""
+    """Seconds of a run, the median of each turn.
+
+    All take one turn per round, so that a busy machine slows down all.
+    """
     for _ in range(warm_up):
         for run in runs.values():
             run()
