@@ -55,6 +55,16 @@ class Event:
     causes: Causes
     alternatives: tuple[Causes, ...]
 
+    def __str__(self) -> str:
+        if not self.local:
+            return "inherited from earlier differences"
+        if not self.causes:
+            return "unexplained: the reference is within float64's rounding of its threshold"
+        text = f"undoing {_joined(self.causes)} restores the spike"
+        if self.alternatives:
+            text += f"; so does {' or '.join(map(_joined, self.alternatives))}"
+        return text
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -90,6 +100,20 @@ class LayerCauses:
         """All that is a cause anywhere."""
         return frozenset[Cause]().union(*self.histogram)
 
+    @property
+    def events(self) -> int:
+        """How many cells differ."""
+        return self.unexplained if self.reason else self.local + self.propagated
+
+    def __str__(self) -> str:
+        if self.reason:
+            return f"{self.population}: {self.unexplained:,} cells unexplained: {self.reason}"
+        found = [f"{_joined(causes)} {count:,}" for causes, count in self.histogram.items()]
+        found += [f"unexplained {self.unexplained:,}"] * bool(self.unexplained)
+        text = f"{self.population}: {self.local:,} cells differ by themselves"
+        text += f" ({', '.join(found)})" if found else ""
+        return f"{text}, {self.propagated:,} inherit that"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -101,9 +125,39 @@ class LayerCauses:
         }
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """Why a program's spikes differ from those of its network.
+
+    Attributes
+    ----------
+    layers: each spiking population.
+    first: the first difference in time; None where there is none, or it cannot be judged.
+    """
+
+    layers: tuple[LayerCauses, ...]
+    first: Event | None
+
+    def __str__(self) -> str:
+        """One line for each population that differs."""
+        return "\n".join(str(layer) for layer in self.layers if layer.events)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "layers": [layer.to_dict() for layer in self.layers],
+            "first": None if self.first is None else self.first.to_dict(),
+            "meaning": {str(cause): cause.text for cause in Cause},
+        }
+
+
 def names(causes: Causes) -> list[str]:
     """The names of causes in the order in which they are defined."""
     return [str(cause) for cause in Cause if cause in causes]
+
+
+def _joined(causes: Causes) -> str:
+    return " + ".join(names(causes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +169,10 @@ class Attribution(Runs):
 
     target: Target
     actual: Trace
+
+    def explanation(self, first: Cell | None, progress: Progress | None = None) -> Explanation:
+        """Why each population differs, and the cell that is given."""
+        return Explanation(self.layers(progress), None if first is None else self.event(first))
 
     def layers(self, progress: Progress | None = None) -> tuple[LayerCauses, ...]:
         """Why each spiking population differs; `progress` gets (cells done, differing cells)."""
