@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.equivalence.arrivals import incoming
 from neurodeploy.equivalence.compare import Cell
 from neurodeploy.equivalence.deviations import Cause, Causes
 from neurodeploy.equivalence.dynamics import model_dynamics, unit_of
-from neurodeploy.equivalence.pairs import Judge, Part, Runs
+from neurodeploy.equivalence.pairs import Cells, Judge, Runs
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Population
@@ -183,9 +184,9 @@ class Attribution(Runs):
         for population in spiking:
             found = _Found()
             try:
-                for part in self._judged(population, cells[population.name]):
-                    found.add(part)
-                    done += len(part.local)
+                for _, local, causes in self._judged(population, cells[population.name]):
+                    found.add(local, causes)
+                    done += len(local)
                     if progress is not None:
                         progress(done, total)
             except (TargetError, InputError) as error:
@@ -201,18 +202,19 @@ class Attribution(Runs):
         neuron = np.array([np.ravel_multi_index(cell.neuron, shape)], np.int64)
         at = (np.array([cell.sample]), np.array([cell.step]), neuron)
         try:
-            (part,) = self._judged(population, at)
+            ((cells, (local,), found),) = self._judged(population, at)
         except (TargetError, InputError):
             return None
-        causes = part.causes[0]
-        unit = float(part.unit[0])
+        causes = found[0] if found else []
+        unit = float(cells.pairs.unit[0])
+        _, potential = cells.decided(frozenset())
         return Event(
             cell,
-            float(part.expected_potential[0]) / unit,
-            float(part.potential[0]) / unit,
+            float(cells.meant[0]) / unit,
+            float(potential[0]) / unit,
             float(population.threshold[cell.neuron]),
-            float(part.margin[0]),
-            bool(part.local[0]),
+            float(cells.margin(cells.meant)[0]),
+            bool(local),
             causes[0] if causes else frozenset(),
             tuple(causes[1:]),
         )
@@ -249,8 +251,8 @@ class Attribution(Runs):
 
     def _judged(
         self, population: Population, cells: tuple[IntArray, IntArray, IntArray]
-    ) -> Iterator[Part]:
-        """Cells in batches of bounded memory."""
+    ) -> Iterator[tuple[Cells, NDArray[np.bool_], list[list[Causes]]]]:
+        """Cells in batches of bounded memory, which are local, and the causes of these."""
         if not len(cells[0]):
             return
         judge = self._judge(population)
@@ -262,7 +264,9 @@ class Attribution(Runs):
             part = slice(*np.searchsorted(pair, [first, first + size]))
             starts = changed[part]
             pairs = judge.pairs(sample[part][starts], neuron[part][starts])
-            yield pairs.judged(pair[part] - first, step[part])
+            batch = Cells(pairs, pair[part] - first, step[part])
+            same, _ = batch.decided(frozenset())
+            yield batch, ~same, [] if same.all() else batch.only(~same).explained()
 
     def _judge(self, population: Population) -> Judge:
         """Chip and model of a population; raises `TargetError` where there is none."""
@@ -293,14 +297,11 @@ class _Found:
     def events(self) -> int:
         return self.local + self.propagated
 
-    def add(self, part: Part) -> None:
-        self.local += int(np.count_nonzero(part.local))
-        self.propagated += int(np.count_nonzero(~part.local))
-        for local, causes in zip(part.local, part.causes, strict=True):
-            if local and causes:
-                self.histogram[causes[0]] += 1
-            elif local:
-                self.unexplained += 1
+    def add(self, local: NDArray[np.bool_], causes: list[list[Causes]]) -> None:
+        self.local += int(np.count_nonzero(local))
+        self.propagated += int(np.count_nonzero(~local))
+        self.histogram.update(sets[0] for sets in causes if sets)
+        self.unexplained += sum(not sets for sets in causes)
 
     def layer(self, name: str) -> LayerCauses:
         ordered = sorted(self.histogram.items(), key=lambda item: (-item[1], names(item[0])))

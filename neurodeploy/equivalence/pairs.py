@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -47,21 +47,6 @@ class Runs:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Some cells, judged: arrays (cells,), potentials in chip units.
-
-    `causes`: the chosen set and its alternatives; none where there are no causes.
-    """
-
-    local: NDArray[np.bool_]
-    expected_potential: FloatArray
-    potential: FloatArray
-    margin: FloatArray
-    unit: FloatArray
-    causes: list[list[Causes]]
-
-
-@dataclass(frozen=True, eq=False)
 class Judge:
     """One population: chip and model of all its neurons."""
 
@@ -99,43 +84,74 @@ class Pairs:
         dynamics = undone(self.chip, self.model, causes)
         return potentials(dynamics, self.currents.of(causes, dynamics.signed), self.history)
 
-    def judged(self, pair: IntArray, step: IntArray) -> Part:
-        """The cells (`step`, `pair`)."""
-        at = (step, pair)
-        expected, thresholds = self.history[at], self.model.of(pair)
-        meant = potentials(self.model, self.currents.meant, self.history)[at]
+    def only(self, kept: IntArray) -> Pairs:
+        """Some of these pairs, by their places."""
+        currents = self.currents
+        sample, neuron = currents.sample[kept], currents.neuron[kept]
+        return Pairs(
+            self.chip.of(kept),
+            self.model.of(kept),
+            self.history[:, kept],
+            self.unit[kept],
+            Currents(currents.judge, sample, neuron),
+        )
 
-        def decided(causes: Causes) -> tuple[NDArray[np.bool_], FloatArray]:
-            potential = self.potential(causes)
-            dynamics = undone(self.chip, self.model, causes)
-            return (spikes(dynamics, potential) == self.history)[at], potential[at]
 
-        same, potential = decided(frozenset())
-        causes = self._explained(~same, expected, thresholds, decided)
-        inside = margin(thresholds, meant, expected)
-        return Part(~same, meant, potential, inside, self.unit[pair], causes)
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells of some pairs: (`step`, `pair`), each int64 (cells,)."""
 
-    def _explained(
-        self,
-        local: NDArray[np.bool_],
-        expected: FloatArray,
-        thresholds: Dynamics,
-        decided: Callable[[Causes], tuple[NDArray[np.bool_], FloatArray]],
-    ) -> list[list[Causes]]:
-        """For each cell the smallest sets that restore it, that of the largest margin first."""
-        causes: list[list[Causes]] = [[] for _ in local]
-        differences = present(self.chip, self.model) | self.currents.present
-        left = local.copy()
+    pairs: Pairs
+    pair: IntArray
+    step: IntArray
+
+    @property
+    def meant(self) -> FloatArray:
+        """The model's potential, (cells,), in chip units."""
+        pairs = self.pairs
+        potential = potentials(pairs.model, pairs.currents.meant, pairs.history)
+        return np.asarray(potential[self.step, self.pair])
+
+    def margin(self, potential: FloatArray) -> FloatArray:
+        """See `deviations.margin`."""
+        expected = self.pairs.history[self.step, self.pair]
+        return margin(self.pairs.model.of(self.pair), potential, expected)
+
+    def decided(self, causes: Causes) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Which cells have the reference's spikes with `causes` undone, and their potentials."""
+        pairs = self.pairs
+        potential = pairs.potential(causes)[self.step, self.pair]
+        dynamics = undone(pairs.chip, pairs.model, causes).of(self.pair)
+        return spikes(dynamics, potential) == pairs.history[self.step, self.pair], potential
+
+    def only(self, wanted: NDArray[np.bool_]) -> Cells:
+        """Some of these cells, and no more pairs than they need."""
+        kept, pair = np.unique(self.pair[wanted], return_inverse=True)
+        return Cells(self.pairs.only(kept), pair, self.step[wanted])
+
+    def explained(self) -> list[list[Causes]]:
+        """For each cell the smallest sets that restore it, that of the largest margin first.
+
+        Larger sets are tried only for cells that no smaller one restores.
+        """
+        causes: list[list[Causes]] = [[] for _ in self.step]
+        differences = present(self.pairs.chip, self.pairs.model) | self.pairs.currents.present
+        left, places = self, np.arange(len(self.step))
         for size in range(1, len(differences) + 1):
+            if not len(places):
+                break
             found: dict[int, list[tuple[float, Causes]]] = {}
-            for subset in subsets_of(differences, size) if left.any() else ():
-                restored, potential = decided(subset)
-                inside = margin(thresholds, potential, expected)
-                for cell in np.flatnonzero(restored & left):
-                    found.setdefault(int(cell), []).append((-float(inside[cell]), subset))
-            for place, sets in found.items():
-                causes[place] = [subset for _, subset in sorted(sets, key=lambda item: item[0])]
-                left[place] = False
+            for subset in subsets_of(differences, size):
+                restored, potential = left.decided(subset)
+                inside = left.margin(potential)
+                for cell in np.flatnonzero(restored).tolist():
+                    found.setdefault(cell, []).append((-float(inside[cell]), subset))
+            for cell, sets in found.items():
+                ordered = sorted(sets, key=lambda item: item[0])
+                causes[int(places[cell])] = [subset for _, subset in ordered]
+            still = np.ones(len(places), bool)
+            still[list(found)] = False
+            left, places = left.only(still), places[still]
         return causes
 
 
