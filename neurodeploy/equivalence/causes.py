@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.equivalence.arrivals import incoming
 from neurodeploy.equivalence.compare import Cell
@@ -29,6 +28,9 @@ from neurodeploy.trace import Trace
 
 BATCH_VALUES = 1 << 21
 """Of a potential: pairs of a sample and a neuron, times steps, that are looked at together."""
+
+PART_CELLS = 1 << 26
+"""Of a population, whose differences are looked for together."""
 
 Progress = Callable[[int, int], None]
 
@@ -176,22 +178,24 @@ class Attribution(Runs):
         return Explanation(self.layers(progress), None if first is None else self.event(first))
 
     def layers(self, progress: Progress | None = None) -> tuple[LayerCauses, ...]:
-        """Why each spiking population differs; `progress` gets (cells done, differing cells)."""
+        """Why each spiking population differs.
+
+        `progress` gets how many samples are done, over all populations, and how many there are.
+        """
         spiking = [p for p in self.network.populations if p.spiking]
-        cells = {p.name: self._differing(p) for p in spiking}
-        total, done = sum(len(found[0]) for found in cells.values()), 0
-        layers = []
-        for population in spiking:
+        layers, total = [], len(spiking) * self.expected.samples
+        for index, population in enumerate(spiking):
             found = _Found()
-            try:
-                for _, local, causes in self._judged(population, cells[population.name]):
-                    found.add(local, causes)
-                    done += len(local)
-                    if progress is not None:
-                        progress(done, total)
-            except (TargetError, InputError) as error:
-                done += len(cells[population.name][0]) - found.events
-                found = _Found(unexplained=len(cells[population.name][0]), reason=str(error))
+            for samples in self._parts(population):
+                try:
+                    cells = self._differing(population, samples)
+                    for part in self._batches(population, cells):
+                        found.add(part)
+                except (TargetError, InputError) as error:
+                    found.unexplained += len(cells[0])
+                    found.reason = str(error)
+                if progress is not None:
+                    progress(index * self.expected.samples + samples.stop, total)
             layers.append(found.layer(population.name))
         return tuple(layers)
 
@@ -202,21 +206,26 @@ class Attribution(Runs):
         neuron = np.array([np.ravel_multi_index(cell.neuron, shape)], np.int64)
         at = (np.array([cell.sample]), np.array([cell.step]), neuron)
         try:
-            ((cells, (local,), found),) = self._judged(population, at)
+            (cells,) = self._batches(population, at)
         except (TargetError, InputError):
             return None
-        causes = found[0] if found else []
         unit = float(cells.pairs.unit[0])
-        _, potential = cells.decided(frozenset())
+        same, potential = cells.decided(frozenset())
+        causes: Causes = frozenset()
+        others: tuple[Causes, ...] = ()
+        if not same[0]:
+            sets, (which,) = cells.explained()
+            causes = sets[which] if which >= 0 else causes
+            others = cells.others(causes) if causes else ()
         return Event(
             cell,
             float(cells.meant[0]) / unit,
             float(potential[0]) / unit,
             float(population.threshold[cell.neuron]),
             float(cells.margin(cells.meant)[0]),
-            bool(local),
-            causes[0] if causes else frozenset(),
-            tuple(causes[1:]),
+            not same[0],
+            causes,
+            others,
         )
 
     def potential(
@@ -241,18 +250,26 @@ class Attribution(Runs):
         judge = self._judge(population)
         return judge.pairs(sample, neuron).potential(causes) / judge.unit[neuron]
 
-    def _differing(self, population: Population) -> tuple[IntArray, IntArray, IntArray]:
+    def _parts(self, population: Population) -> Iterator[slice]:
+        """Samples after others, so that what differs in them can be held."""
+        size = max(1, PART_CELLS // (self.expected.steps * population.size))
+        for start in range(0, self.expected.samples, size):
+            yield slice(start, min(start + size, self.expected.samples))
+
+    def _differing(
+        self, population: Population, samples: slice
+    ) -> tuple[IntArray, IntArray, IntArray]:
         """(sample, step, neuron) of differing cells, by neuron and sample."""
-        a, b = (t.spikes[population.name] for t in (self.expected, self.actual))
+        a, b = (t.spikes[population.name][samples] for t in (self.expected, self.actual))
         found = np.nonzero((a != b).reshape(*a.shape[:2], -1))
         order = np.lexsort((found[0], found[2]))
         sample, step, neuron = (index[order] for index in found)
-        return sample, step, neuron
+        return sample + samples.start, step, neuron
 
-    def _judged(
+    def _batches(
         self, population: Population, cells: tuple[IntArray, IntArray, IntArray]
-    ) -> Iterator[tuple[Cells, NDArray[np.bool_], list[list[Causes]]]]:
-        """Cells in batches of bounded memory, which are local, and the causes of these."""
+    ) -> Iterator[Cells]:
+        """Cells in batches of bounded memory."""
         if not len(cells[0]):
             return
         judge = self._judge(population)
@@ -264,9 +281,7 @@ class Attribution(Runs):
             part = slice(*np.searchsorted(pair, [first, first + size]))
             starts = changed[part]
             pairs = judge.pairs(sample[part][starts], neuron[part][starts])
-            batch = Cells(pairs, pair[part] - first, step[part])
-            same, _ = batch.decided(frozenset())
-            yield batch, ~same, [] if same.all() else batch.only(~same).explained()
+            yield Cells(pairs, pair[part] - first, step[part])
 
     def _judge(self, population: Population) -> Judge:
         """Chip and model of a population; raises `TargetError` where there is none."""
@@ -293,15 +308,18 @@ class _Found:
     unexplained: int = 0
     reason: str | None = None
 
-    @property
-    def events(self) -> int:
-        return self.local + self.propagated
-
-    def add(self, local: NDArray[np.bool_], causes: list[list[Causes]]) -> None:
-        self.local += int(np.count_nonzero(local))
-        self.propagated += int(np.count_nonzero(~local))
-        self.histogram.update(sets[0] for sets in causes if sets)
-        self.unexplained += sum(not sets for sets in causes)
+    def add(self, cells: Cells) -> None:
+        same, _ = cells.decided(frozenset())
+        local = len(same) - int(np.count_nonzero(same))
+        self.local += local
+        self.propagated += len(same) - local
+        if local:
+            sets, which = cells.only(~same).explained()
+            for causes, count in zip(sets, np.bincount(which[which >= 0], minlength=len(sets)),
+                                     strict=True):  # fmt: skip
+                if count:
+                    self.histogram[causes] += int(count)
+            self.unexplained += int(np.count_nonzero(which < 0))
 
     def layer(self, name: str) -> LayerCauses:
         ordered = sorted(self.histogram.items(), key=lambda item: (-item[1], names(item[0])))

@@ -124,35 +124,47 @@ class Cells:
         dynamics = undone(pairs.chip, pairs.model, causes).of(self.pair)
         return spikes(dynamics, potential) == pairs.history[self.step, self.pair], potential
 
+    @property
+    def differences(self) -> Causes:
+        """All in which chip and model differ there."""
+        return present(self.pairs.chip, self.pairs.model) | self.pairs.currents.present
+
     def only(self, wanted: NDArray[np.bool_]) -> Cells:
         """Some of these cells, and no more pairs than they need."""
         kept, pair = np.unique(self.pair[wanted], return_inverse=True)
         return Cells(self.pairs.only(kept), pair, self.step[wanted])
 
-    def explained(self) -> list[list[Causes]]:
-        """For each cell the smallest sets that restore it, that of the largest margin first.
+    def explained(self) -> tuple[tuple[Causes, ...], IntArray]:
+        """(sets, which of them it is for each cell; -1 for none).
 
-        Larger sets are tried only for cells that no smaller one restores.
+        The smallest set that restores a cell, of equally small ones that of the largest margin, of
+        these the first.  Larger sets are tried only for cells that no smaller one restores.
         """
-        causes: list[list[Causes]] = [[] for _ in self.step]
-        differences = present(self.pairs.chip, self.pairs.model) | self.pairs.currents.present
+        sets: list[Causes] = []
+        which = np.full(len(self.step), -1)
         left, places = self, np.arange(len(self.step))
-        for size in range(1, len(differences) + 1):
+        for size in range(1, len(self.differences) + 1):
             if not len(places):
                 break
-            found: dict[int, list[tuple[float, Causes]]] = {}
-            for subset in subsets_of(differences, size):
+            best, chosen = np.full(len(places), -np.inf), np.full(len(places), -1)
+            for subset in subsets_of(self.differences, size):
                 restored, potential = left.decided(subset)
                 inside = left.margin(potential)
-                for cell in np.flatnonzero(restored).tolist():
-                    found.setdefault(cell, []).append((-float(inside[cell]), subset))
-            for cell, sets in found.items():
-                ordered = sorted(sets, key=lambda item: item[0])
-                causes[int(places[cell])] = [subset for _, subset in ordered]
-            still = np.ones(len(places), bool)
-            still[list(found)] = False
+                better = restored & ((chosen < 0) | (inside > best))
+                best[better], chosen[better] = inside[better], len(sets)
+                sets.append(subset)
+            which[places], still = chosen, chosen < 0
             left, places = left.only(still), places[still]
-        return causes
+        return tuple(sets), which
+
+    def others(self, causes: Causes) -> tuple[Causes, ...]:
+        """Other sets of that size that restore the one cell that these are, best first."""
+        found = []
+        for subset in subsets_of(self.differences, len(causes)):
+            restored, potential = self.decided(subset)
+            if restored[0] and subset != causes:
+                found.append((-float(self.margin(potential)[0]), subset))
+        return tuple(subset for _, subset in sorted(found, key=lambda item: item[0]))
 
 
 class Currents:

@@ -128,9 +128,9 @@ def test_an_integrator_is_described_half_a_unit_above_the_chips() -> None:
     assert not sum(layer.local + layer.propagated for layer in case.layers())
 
 
-@pytest.mark.parametrize("net", ["analog", "delayed"])
+@pytest.mark.parametrize("net", ["analog", "delayed", "branches", "recurrent"])
 def test_what_only_the_chip_has_is_passed_through(net: str) -> None:
-    """Sums of analog convolutions, relays, delays in synapses, and neurons that supply a bias."""
+    """Sums of analog convolutions, delays in synapses, relays; and synapses of a model's own."""
     rng = np.random.default_rng(8)
     nodes: dict[str, nir.NIRNode]
     if net == "analog":
@@ -140,6 +140,31 @@ def test_what_only_the_chip_has_is_passed_through(net: str) -> None:
         }
         data: Any = rng.random((3, 25, 1, 5, 5))
         cases = [("loihi2", chain((1, 5, 5), **nodes))]
+    elif net == "branches":
+        kernel = rng.normal(0.2, 0.3, (3, 2, 1, 3, 3))
+        nodes = {
+            "near": conv(kernel[0], padding=1),
+            "one": lif(np.full((2, 5, 5), 0.8)),
+            "next": conv(kernel[1:].transpose(1, 2, 0, 3, 4).reshape(2, 2, 3, 3), padding=1),
+            "far": conv(kernel[2], padding=1),
+            "two": lif(np.full((2, 5, 5), 0.8)),
+        }
+        graph = chain((1, 5, 5), **nodes)
+        graph.edges = [("input", "near"), ("near", "one"), ("one", "next"), ("next", "two"),
+                       ("input", "far"), ("far", "two"), ("two", "output")]  # fmt: skip
+        data = spikes_for(2, 3, 25, (1, 5, 5))
+        cases = [(t, graph) for t in ("cpu8", "loihi2", "spinnaker2")]
+    elif net == "recurrent":
+        nodes = {
+            "w": nir.Linear(rng.normal(0.2, 0.4, (8, 6))),
+            "one": lif(np.full(8, 0.8), semantics=SUBTRACT),
+            "back": nir.Linear(rng.normal(0.0, 0.3, (8, 8))),
+        }
+        graph = chain((6,), **nodes)
+        graph.edges = [("input", "w"), ("w", "one"), ("one", "back"), ("back", "one"),
+                       ("one", "output")]  # fmt: skip
+        data = spikes_for(2, 4, 25, (6,))
+        cases = [(t, graph) for t in ("cpu8", "loihi2", "spinnaker2")]
     else:
         nodes = {
             "w": nir.Linear(rng.normal(0.2, 0.4, (8, 6))),
