@@ -24,7 +24,7 @@ from neurodeploy.linear import FloatArray
 from neurodeploy.network import Population
 from neurodeploy.program import IntArray
 from neurodeploy.target import Explains, Target
-from neurodeploy.trace import Trace
+from neurodeploy.trace import Spikes, Trace
 
 BATCH_VALUES = 1 << 21
 """Of a potential: pairs of a sample and a neuron, times steps, that are looked at together."""
@@ -185,10 +185,11 @@ class Attribution(Runs):
         spiking = [p for p in self.network.populations if p.spiking]
         layers, total = [], len(spiking) * self.expected.samples
         for index, population in enumerate(spiking):
-            found = _Found()
+            found, runs = _Found(), (self.expected, self.actual)
+            expected, actual = (run.spikes[population.name] for run in runs)
             for samples in self._parts(population):
+                cells = _differing(expected[samples], actual[samples], samples.start)
                 try:
-                    cells = self._differing(population, samples)
                     for part in self._batches(population, cells):
                         found.add(part)
                 except (TargetError, InputError) as error:
@@ -256,16 +257,6 @@ class Attribution(Runs):
         for start in range(0, self.expected.samples, size):
             yield slice(start, min(start + size, self.expected.samples))
 
-    def _differing(
-        self, population: Population, samples: slice
-    ) -> tuple[IntArray, IntArray, IntArray]:
-        """(sample, step, neuron) of differing cells, by neuron and sample."""
-        a, b = (t.spikes[population.name][samples] for t in (self.expected, self.actual))
-        found = np.nonzero((a != b).reshape(*a.shape[:2], -1))
-        order = np.lexsort((found[0], found[2]))
-        sample, step, neuron = (index[order] for index in found)
-        return sample + samples.start, step, neuron
-
     def _batches(
         self, population: Population, cells: tuple[IntArray, IntArray, IntArray]
     ) -> Iterator[Cells]:
@@ -296,6 +287,14 @@ class Attribution(Runs):
         )
         chip = replace(chip, owed=chip.owed - arriving.own, bias=chip.bias + arriving.constant)
         return Judge(self, population, chip, model, arriving, unit_of(neurons))
+
+
+def _differing(a: Spikes, b: Spikes, first: int) -> tuple[IntArray, IntArray, IntArray]:
+    """(sample, step, neuron) of cells that differ, by neuron and sample; samples from `first`."""
+    found = np.nonzero((a != b).reshape(*a.shape[:2], -1))
+    order = np.lexsort((found[0], found[2]))
+    sample, step, neuron = (index[order] for index in found)
+    return sample + first, step, neuron
 
 
 @dataclass(eq=False)
