@@ -198,14 +198,17 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     labels = None if arguments.labels is None else load_labels(arguments.labels)
     elsewhere = bundles.elsewhere(arguments, program)
     samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
-    verdict = api.verify(
-        program,
-        load_inputs(arguments.inputs),
-        labels=labels,
-        vendor_samples=None if arguments.no_vendor else samples,
-        backend=arguments.backend if elsewhere is None else elsewhere,
-        timeout=arguments.timeout,
-    )
+    inputs = load_inputs(arguments.inputs)
+    with output.phases() as progress:
+        verdict = api.verify(
+            program,
+            inputs,
+            labels=labels,
+            vendor_samples=None if arguments.no_vendor else samples,
+            backend=arguments.backend if elsewhere is None else elsewhere,
+            timeout=arguments.timeout,
+            progress=progress,
+        )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
     if elsewhere is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
+from neurodeploy.equivalence.causes import Attribution, Explanation
 from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
 from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.equivalence.statistics import Proportion, agreement
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Status = Literal["passed", "failed", "not run"]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Verdict:
     agreement: samples on which reference and program decide alike.
     reference_accuracy, accuracy: of the reference and of the program; None without labels.
     reference, trace: the runs themselves, for figures and energy.
+    causes: why the program differs from the reference.
     """
 
     program_hash: str
@@ -129,6 +132,7 @@ class Verdict:
     accuracy: Proportion | None
     reference: Trace = field(repr=False)
     trace: Trace = field(repr=False)
+    causes: Explanation = field(default=Explanation((), None))
 
     @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
@@ -155,6 +159,7 @@ class Verdict:
             "program": self.program_hash,
             "target": self.target,
             "stages": [stage.to_dict() for stage in self.stages],
+            "causes": self.causes.to_dict(),
             "agreement": self.agreement.to_dict(),
             **{k: None if v is None else v.to_dict() for k, v in accuracies.items()},
         }
@@ -183,6 +188,7 @@ def verify(
     backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
+    progress: Progress | None = None,
 ) -> Verdict:
     """Compare source model, reference, program and vendor runtime, spike by spike.
 
@@ -197,6 +203,7 @@ def verify(
         stage out, and the verdict incomplete.
     backend: which of the target's backends is the vendor's runtime, its first if None; or another.
     timeout: seconds for the vendor's run.
+    progress: called with what is being done, how much of it is, and how much it is in all.
 
     Raises
     ------
@@ -211,15 +218,18 @@ def verify(
     given = check_currents(inputs, program.input_shapes)
     sent = check_inputs(given, program.input_shapes, program.graded, program.grids)
     truth = check_labels(labels, len(next(iter(given.values()))))
-    expected = reference.simulate(network, given)
+    expected = reference.simulate(network, given, progress=_of("running the reference", progress))
     prepared = prepare(program, target.machine)
-    actual = run(prepared, sent)
+    actual = run(prepared, sent, progress=_of("running the program", progress))
     judge = _Judge(expected, program.output, truth, gates or Gates())
     names = [population.name for population in network.populations]
     lowering = judge.stage(
         "lowering", "reference (float64) against program (integers)", actual, names
     )
-    first = _divergence(program, network, prepared, given, sent, earliest(lowering.layers))
+    cell = earliest(lowering.layers)
+    first = _divergence(program, network, prepared, given, sent, cell)
+    attribution = Attribution(program, network, given, sent, expected, target, actual)
+    causes = attribution.explanation(cell, _of("finding causes", progress))
     stages = [
         *([] if source is None else [_import(network, given, Trace(source))]),
         *_input(program, network, sent, judge, names),
@@ -238,7 +248,12 @@ def verify(
         accuracy=judge.accuracy(actual),
         reference=expected,
         trace=actual,
+        causes=causes,
     )
+
+
+def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(what, done, total)
 
 
 def _import(network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace) -> Stage:

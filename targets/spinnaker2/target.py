@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.target import Backend, Evidence, Proposal, Report
-from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
+from neurodeploy.targets.spinnaker2 import dynamics, evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
@@ -56,6 +57,10 @@ class SpiNNaker2:
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
         return evidence.evidence(program)
+
+    def dynamics(self, program: Program, model: Population) -> Dynamics:
+        """See `dynamics.dynamics`."""
+        return dynamics.dynamics(program, model)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

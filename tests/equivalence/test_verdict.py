@@ -17,7 +17,7 @@ from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Golden, Neurons, Program
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Cells
+from neurodeploy.target import Cells, get_target
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.resolve import SEMANTICS
 from neurodeploy.trace import Spikes, Trace
@@ -440,3 +440,55 @@ def test_another_backend_stands_in_the_vendors_place(case: Any) -> None:
     assert "Other runtime 2.0" in vendor.title
     with pytest.raises(TargetError, match=r"unknown backend 'third'. It has: fake, other"):
         check(case, backend="third")
+
+
+# --- causes --------------------------------------------------------------------------------------
+
+
+def test_every_differing_cell_has_its_causes(case: Any) -> None:
+    program, net, spikes = case
+    seen: list[tuple[str, int, int]] = []
+    verdict = verify(
+        program,
+        net,
+        get_target("loihi2"),
+        spikes,
+        vendor_samples=None,
+        progress=lambda *step: seen.append(step),
+    )
+    lowering = verdict.stage("lowering")
+    assert lowering.mismatches
+    for layer, causes in zip(lowering.layers, verdict.causes.layers, strict=True):
+        assert (causes.population, causes.events) == (layer.population, layer.mismatches)
+        assert causes.local == sum(causes.histogram.values()) + causes.unexplained
+    first, event = lowering.first, verdict.causes.first
+    assert first is not None
+    assert event is not None
+    assert event.local
+    assert (event.potential, event.chip_potential) == pytest.approx(
+        (first.expected_potential, first.potential), rel=1e-12
+    )
+    assert str(event).startswith("undoing ")
+    assert {what for what, _, _ in seen} == {
+        "running the reference",
+        "running the program",
+        "finding causes",
+    }
+    assert all(0 < done <= total for _, done, total in seen)
+    plain = json.loads(json.dumps(verdict.to_dict()))["causes"]
+    assert plain["first"]["causes"]
+    assert sum(layer["local"] for layer in plain["layers"]) == sum(
+        entry["events"] for layer in plain["layers"] for entry in layer["histogram"]
+    )
+
+
+def test_a_target_that_says_nothing_of_its_step_leaves_differences_unexplained(case: Any) -> None:
+    verdict = check(case)
+    wrong = [layer for layer in verdict.stage("lowering").layers if layer.mismatches]
+    found = {layer.population: layer for layer in verdict.causes.layers}
+    assert wrong
+    for layer in wrong:
+        causes = found[layer.population]
+        assert causes.unexplained == causes.events == layer.mismatches
+        assert "does not say what one step" in str(causes)
+    assert verdict.causes.first is None
