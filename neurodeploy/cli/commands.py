@@ -11,7 +11,7 @@ import numpy as np
 
 from neurodeploy.cli import bundles, tables
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import load_inputs, load_labels
+from neurodeploy.cli.files import load_inputs, load_labels, load_spikes
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import FileError
 from neurodeploy.frontends.presets import PRESETS, Preset, preset
@@ -220,6 +220,12 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
     parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
     parser.add_argument(
+        "--source", help=".npz with the source framework's own spikes, one array per population"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="a stage that was left out fails, too"
+    )
+    parser.add_argument(
         "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
     )
     parser.add_argument(
@@ -243,12 +249,14 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         )
     program = _program(arguments.program)
     labels = None if arguments.labels is None else load_labels(arguments.labels)
+    source = None if arguments.source is None else load_spikes(arguments.source)
     elsewhere = bundles.elsewhere(arguments, program)
     samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
     verdict = api.verify(
         program,
         load_inputs(arguments.inputs),
         labels=labels,
+        source=source,
         vendor_samples=None if arguments.no_vendor else samples,
         backend=arguments.backend if elsewhere is None else elsewhere,
         timeout=arguments.timeout,
@@ -273,9 +281,11 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
         data["page"] = arguments.page
     output.result(data)
     missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
-    left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
+    if not arguments.strict:
+        left_out = {"import": source is None, "vendor": arguments.no_vendor}
+        missing -= {name for name, is_so in left_out.items() if is_so}
     complained = elsewhere is not None and bool(elsewhere.problems)
-    return 0 if (verdict.passed and not complained) or left_out else 1
+    return 1 if verdict.status == "failed" or missing or complained else 0
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:

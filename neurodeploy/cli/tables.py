@@ -29,6 +29,7 @@ BADGES = {
     "passed": "[bold green]PASSED[/]",
     "failed": "[bold red]FAILED[/]",
     "not run": "[bold yellow]NOT RUN[/]",
+    "not applicable": "[dim]NOT APPLICABLE[/]",
     "incomplete": "[bold yellow]INCOMPLETE[/]",
 }
 

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
+from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
 from neurodeploy.equivalence.imported import compare_import
+from neurodeploy.equivalence.lossless import mapping, passes, potentials
+from neurodeploy.equivalence.stage import Divergence, Stage, Status
 from neurodeploy.equivalence.statistics import Proportion, agreement
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
@@ -25,89 +27,6 @@ if TYPE_CHECKING:
     from neurodeploy.simulator.plan import Plan
 
 logger = logging.getLogger(__name__)
-
-Status = Literal["passed", "failed", "not run"]
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Where two runs first part, with both membrane potentials in units of the model.
-
-    A margin is potential minus threshold: its sign decides the spike.
-    """
-
-    cell: Cell
-    expected_spike: bool
-    threshold: float
-    expected_potential: float
-    potential: float
-
-    def __str__(self) -> str:
-        cell = self.cell
-        neuron = ",".join(map(str, cell.neuron))
-        what = "spikes" if self.expected_spike else "stays silent"
-        return (
-            f"{cell.population}[{neuron}], sample {cell.sample}, step {cell.step}: the reference "
-            f"{what} at {self.expected_potential:.6g}, the chip is at {self.potential:.6g}, "
-            f"threshold {self.threshold:.6g}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            **vars(self.cell),
-            "expected_spike": self.expected_spike,
-            "threshold": self.threshold,
-            "expected_potential": self.expected_potential,
-            "potential": self.potential,
-        }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One comparison.
-
-    Attributes
-    ----------
-    name: `import`, `input`, `lowering`, `golden` or `vendor`.
-    title: what was compared with what.
-    status: `not run` is never a pass.
-    text: one sentence on the result, or why it did not run.
-    layers: per population; empty where it did not run.
-    samples: how many samples were compared.
-    """
-
-    name: str
-    title: str
-    status: Status
-    text: str
-    layers: tuple[Layer, ...] = ()
-    samples: int = 0
-    first: Divergence | None = None
-
-    @property
-    def mismatches(self) -> int:
-        """Differing cells over all layers."""
-        return totals(self.layers)[0]
-
-    @property
-    def cells(self) -> int:
-        """Compared cells over all layers."""
-        return totals(self.layers)[1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "status": self.status,
-            "text": self.text,
-            "samples": self.samples,
-            "cells": self.cells,
-            "mismatches": self.mismatches,
-            "layers": [layer.to_dict() for layer in self.layers],
-            "first": None if self.first is None else self.first.to_dict(),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +51,18 @@ class Verdict:
 
     @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
-        """`failed` if any stage failed, `passed` if all ran and passed, else `incomplete`."""
-        statuses = {stage.status for stage in self.stages}
+        """`failed` if any stage failed, `passed` if all ran and passed, else `incomplete`.
+
+        What is not applicable has nothing to run.
+        """
+        statuses = {stage.status for stage in self.stages} - {"not applicable"}
         if "failed" in statuses:
             return "failed"
         return "passed" if statuses == {"passed"} else "incomplete"
 
     @property
     def passed(self) -> bool:
-        """Every stage ran and passed."""
+        """Every stage that applies ran and passed."""
         return self.status == "passed"
 
     def stage(self, name: str) -> Stage:
@@ -178,6 +100,7 @@ def verify(
     inputs: NDArray[Any] | Mapping[str, NDArray[Any]],
     *,
     labels: NDArray[Any] | None = None,
+    before: Mapping[str, Network] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
     backend: str | Backend | None = None,
@@ -192,6 +115,7 @@ def verify(
     inputs: (samples, steps, *shape), analog where that is what the program was compiled for; then
         the stage `input` says what rounding them to the program's grid does by itself.
     labels: integer class per sample.
+    before: the network before each pass that led to `network`, by the passes' names, in order.
     source: spikes of the source framework itself per population, to verify the import.
     vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
         stage out, and the verdict incomplete.
@@ -216,14 +140,15 @@ def verify(
     actual = run(prepared, sent)
     judge = _Judge(expected, program.output, truth, gates or Gates())
     names = [population.name for population in network.populations]
-    lowering = judge.stage(
-        "lowering", "reference (float64) against program (integers)", actual, names
-    )
+    title = f"reference (float64) against program ({_arithmetic(prepared)})"
+    lowering = judge.stage("lowering", title, actual, names)
     first = _divergence(program, network, prepared, given, sent, earliest(lowering.layers))
     stages = [
-        *([] if source is None else [_import(network, given, Trace(source))]),
+        _import(network, given, source),
+        *passes(before or {}, network, given, expected),
         *_input(program, network, sent, judge, names),
         replace(lowering, first=first),
+        mapping(program, target, sent, actual),
         _golden(program, prepared),
         _vendor(program, vendor, sent, actual, vendor_samples, timeout),
     ]
@@ -241,16 +166,23 @@ def verify(
     )
 
 
-def _import(network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace) -> Stage:
-    comparison = compare_import(network, inputs, source)
-    return Stage(
-        "import",
-        "source model against reference",
-        "passed" if comparison.passed else "failed",
-        str(comparison),
-        comparison.layers,
-        source.samples,
-    )
+def _import(
+    network: Network, inputs: Mapping[str, NDArray[Any]], source: Mapping[str, Spikes] | None
+) -> Stage:
+    title = "source model against reference"
+    if source is None:
+        return Stage("import", title, "not run", "the source framework's spikes were not given")
+    comparison = compare_import(network, inputs, Trace(source))
+    status: Status = "passed" if comparison.passed else "failed"
+    samples = comparison.samples
+    return Stage("import", title, status, str(comparison), comparison.layers, samples)
+
+
+def _arithmetic(prepared: Plan) -> str:
+    """In what the neurons' states are kept: integers, or floating point of the chip."""
+    kinds = {unit.cells.initial.dtype for unit in prepared.units}
+    floating = sorted(str(kind) for kind in kinds if kind.kind == "f")
+    return f"integer weights, {' and '.join(floating)} states" if floating else "integers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,10 +307,7 @@ def _vendor(
     text = (
         f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
     )
-    for name in program.outputs:
-        if program.population(name).readout == "membrane":
-            differs = trace.values[name] != actual.values[name][:samples]
-            wrong = int(np.count_nonzero(differs))
-            text += f"; {wrong:,} of {differs.size:,} potentials of {name}"
-            total += wrong
+    wrong, read = potentials(program, actual, trace)
+    total += wrong
+    text += read
     return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)

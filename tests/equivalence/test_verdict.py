@@ -87,12 +87,19 @@ def check(case: tuple[Program, Network, Spikes], run: Vendor = honest, **options
 
 
 def test_all_stages_pass(case: Any) -> None:
-    verdict = check(case, gates=Gates(agreement=0.5))
-    assert [s.name for s in verdict.stages] == ["lowering", "golden", "vendor"]
-    assert {s.status for s in verdict.stages} == {"passed"}
+    program, net, spikes = case
+    verdict = check(
+        case,
+        gates=Gates(agreement=0.5),
+        source=reference.simulate(net, spikes).spikes,
+        before={"merge-linear": net},
+    )
+    names = ["import", "pass merge-linear", "lowering", "mapping", "golden", "vendor"]
+    assert [s.name for s in verdict.stages] == names
+    assert verdict.stage("mapping").status == "not applicable"
+    assert {s.status for s in verdict.stages if s.name != "mapping"} == {"passed"}
     assert verdict.status == "passed"
     assert verdict.passed
-    assert verdict.program_hash == case[0].hash
     cells = 6 * 12 * (72 + 8 + 3)
     assert verdict.stage("lowering").cells == verdict.stage("vendor").cells == cells
     assert verdict.stage("golden").cells == cells // 3
@@ -105,7 +112,8 @@ def test_all_stages_pass(case: Any) -> None:
     ]
     plain = json.loads(json.dumps(verdict.to_dict()))
     assert plain["status"] == "passed"
-    assert [s["name"] for s in plain["stages"]] == ["lowering", "golden", "vendor"]
+    assert [s["name"] for s in plain["stages"]] == names
+    assert verdict.program_hash == program.hash
 
 
 # --- status --------------------------------------------------------------------------------------
@@ -116,6 +124,8 @@ def test_all_stages_pass(case: Any) -> None:
     [
         (["passed", "passed"], "passed"),
         (["passed", "not run"], "incomplete"),
+        (["passed", "not applicable"], "passed"),
+        (["not applicable"], "incomplete"),
         (["not run", "not run"], "incomplete"),
         (["passed", "failed"], "failed"),
         (["failed", "not run"], "failed"),
