@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy._version import __version__
-from neurodeploy.equivalence.verdict import Gates, Verdict
+from neurodeploy.equivalence.gates import Gates
+from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
 from neurodeploy.errors import DesignRuleError, InputError, TargetError
 from neurodeploy.frontends import nir as nir_frontend

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from neurodeploy.equivalence.compare import Cell, Layer, totals
+from neurodeploy.equivalence.gates import Gate
 
 Status = Literal["passed", "failed", "not run", "not applicable"]
 
@@ -56,6 +57,7 @@ class Stage:
     text: one sentence on the result, or why it did not run.
     layers: per population; empty where it did not run.
     samples: how many samples were compared.
+    gates: what it had to reach; empty where every cell has to be equal.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage:
     layers: tuple[Layer, ...] = ()
     samples: int = 0
     first: Divergence | None = None
+    gates: tuple[Gate, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -88,4 +91,5 @@ class Stage:
             "mismatches": self.mismatches,
             "layers": [layer.to_dict() for layer in self.layers],
             "first": None if self.first is None else self.first.to_dict(),
+            "gates": [gate.to_dict() for gate in self.gates],
         }

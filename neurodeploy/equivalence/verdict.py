@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
+from neurodeploy.equivalence.distances import Distances, distances
+from neurodeploy.equivalence.gates import Gates
 from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.equivalence.lossless import mapping, passes, potentials
 from neurodeploy.equivalence.stage import Divergence, Stage, Status
-from neurodeploy.equivalence.statistics import Proportion, agreement
+from neurodeploy.equivalence.statistics import Paired, Proportion, agreement, paired, samples_needed
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SCHEMA = 1
+"""Version of `verdict.schema.json`, which says what `Verdict.to_dict` gives."""
+MARGIN = 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -38,6 +44,9 @@ class Verdict:
     agreement: samples on which reference and program decide alike.
     reference_accuracy, accuracy: of the reference and of the program; None without labels.
     reference, trace: the runs themselves, for figures and energy.
+    paired: samples that only one of them decides right; None without labels.
+    distances: of their spike trains, per population.
+    vendor: the run in the vendor's runtime, if there was one.
     """
 
     program_hash: str
@@ -48,6 +57,14 @@ class Verdict:
     accuracy: Proportion | None
     reference: Trace = field(repr=False)
     trace: Trace = field(repr=False)
+    paired: Paired | None = None
+    distances: tuple[Distances, ...] = ()
+    vendor: Trace | None = field(default=None, repr=False)
+
+    @property
+    def samples_needed(self) -> int:
+        """Samples for which the interval of `agreement` would be one point either side."""
+        return samples_needed(self.agreement.value, MARGIN)
 
     @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
@@ -71,26 +88,22 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        accuracies = {"reference_accuracy": self.reference_accuracy, "accuracy": self.accuracy}
+        optional = {
+            "reference_accuracy": self.reference_accuracy,
+            "accuracy": self.accuracy,
+            "paired": self.paired,
+        }
         return {
+            "schema": SCHEMA,
             "status": self.status,
             "program": self.program_hash,
             "target": self.target,
             "stages": [stage.to_dict() for stage in self.stages],
             "agreement": self.agreement.to_dict(),
-            **{k: None if v is None else v.to_dict() for k, v in accuracies.items()},
+            **{k: None if v is None else v.to_dict() for k, v in optional.items()},
+            "samples_needed": self.samples_needed,
+            "distances": [one.to_dict() for one in self.distances],
         }
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What the lossy stages (`input`, `lowering`) must reach.
-
-    `accuracy_drop` applies where there are labels, `agreement` of decisions where there are none.
-    """
-
-    accuracy_drop: float = 0.01
-    agreement: float = 0.95
 
 
 def verify(
@@ -150,8 +163,9 @@ def verify(
         replace(lowering, first=first),
         mapping(program, target, sent, actual),
         _golden(program, prepared),
-        _vendor(program, vendor, sent, actual, vendor_samples, timeout),
     ]
+    stage, vendors = _vendor(program, vendor, sent, actual, vendor_samples, timeout)
+    stages.append(stage)
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
     return Verdict(
@@ -163,6 +177,9 @@ def verify(
         accuracy=judge.accuracy(actual),
         reference=expected,
         trace=actual,
+        paired=judge.paired(actual),
+        distances=tuple(distances(expected, actual, name) for name in names),
+        vendor=vendors,
     )
 
 
@@ -202,25 +219,26 @@ class _Judge:
         """Samples on which a run decides right; None without labels."""
         return None if self.labels is None else agreement(trace.decisions(self.output), self.labels)
 
+    def paired(self, trace: Trace) -> Paired | None:
+        """Samples that only the reference or only a run decides right; None without labels."""
+        if self.labels is None:
+            return None
+        right = (one.decisions(self.output) == self.labels for one in (self.expected, trace))
+        return paired(*right)
+
     def stage(self, name: str, title: str, actual: Trace, names: list[str]) -> Stage:
         """A lossy stage: how far a run is from the reference, against the gates."""
         layers = compare(self.expected, actual, names)
         total, cells = totals(layers)
         text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
         before, after = self.accuracy(self.expected), self.accuracy(actual)
-        if before is None or after is None:
-            agreed = self.agreed(actual).value
-            good = agreed >= self.gates.agreement
-            text += f"; decisions agree on {agreed:.1%} (gate: {self.gates.agreement:.1%})"
-        else:
-            drop = before.value - after.value
-            good = drop <= self.gates.accuracy_drop
-            text += (
-                f"; accuracy {before.value:.2%} → {after.value:.2%} "
-                f"(gate: a drop of {self.gates.accuracy_drop:.1%})"
-            )
-        status: Status = "passed" if good else "failed"
-        return Stage(name, title, status, text, layers, self.expected.samples)
+        accuracies = None if before is None or after is None else (before, after)
+        if accuracies is not None:
+            text += f"; accuracy {accuracies[0].value:.2%} → {accuracies[1].value:.2%}"
+        gates = self.gates.judge(self.agreed(actual), accuracies, (total, cells))
+        text = "; ".join((text, *map(str, gates)))
+        status: Status = "passed" if all(gate.passed for gate in gates) else "failed"
+        return Stage(name, title, status, text, layers, self.expected.samples, None, gates)
 
 
 def _input(
@@ -291,16 +309,16 @@ def _vendor(
     actual: Trace,
     samples: int | None,
     timeout: float,
-) -> Stage:
+) -> tuple[Stage, Trace | None]:
     """The program in the vendor's runtime against the simulator: must be equal in every cell."""
     title = f"program in this simulator against {vendor.title}"
     if samples is None:
-        return Stage("vendor", title, "not run", "left out on request")
+        return Stage("vendor", title, "not run", "left out on request"), None
     some = {name: array[:samples] for name, array in inputs.items()}
     try:
         trace = vendor.run(program, some, timeout=timeout)
     except TargetError as error:
-        return Stage("vendor", title, "not run", str(error))
+        return Stage("vendor", title, "not run", str(error)), None
     ours = Trace.of_sent({name: actual.sent(name)[:samples] for name in actual.spikes})
     layers = compare(trace, ours, [population.name for population in program.populations])
     total, cells = totals(layers)
@@ -310,4 +328,5 @@ def _vendor(
     wrong, read = potentials(program, actual, trace)
     total += wrong
     text += read
-    return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)
+    status: Status = "failed" if total else "passed"
+    return Stage("vendor", title, status, text, layers, ours.samples), trace

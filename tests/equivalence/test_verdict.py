@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from neurodeploy import reference
-from neurodeploy.equivalence.verdict import Gates, Stage, Verdict, verify
+from neurodeploy.equivalence.gates import Gates
+from neurodeploy.equivalence.stage import Stage
+from neurodeploy.equivalence.verdict import Verdict, verify
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Golden, Neurons, Program
@@ -292,13 +294,17 @@ def test_gates_of_agreement(case: Any) -> None:
 
 
 def test_gates_of_accuracy(case: Any) -> None:
-    """With labels, only the drop against the reference counts."""
+    """With labels, the drop against the reference counts where nothing else is asked."""
     program, net, spikes = case
     decided = simulate(program, spikes, MACHINE).decisions("lif3")
-    verdict = check(case, labels=decided, gates=Gates(agreement=1.1))
+    verdict = check(case, labels=decided)
     assert verdict.accuracy is not None
     assert verdict.accuracy.value == 1.0
     assert verdict.stage("lowering").status == "passed"
+    assert [gate.name for gate in verdict.stage("lowering").gates] == ["accuracy drop"]
+    both = check(case, labels=decided, gates=Gates(agreement=1.1, accuracy_drop=0))
+    assert [gate.passed for gate in both.stage("lowering").gates] == [True, False]
+    assert both.status == "failed"
     wrong = replace(
         program,
         synapses=tuple(
