@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from neurodeploy.cli import bundles, tables
+from neurodeploy.cli import bundles, tables, verifying
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import load_inputs, load_labels, load_spikes
+from neurodeploy.cli.files import backend_arguments, load_inputs
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import FileError
 from neurodeploy.frontends.presets import PRESETS, Preset, preset
@@ -158,12 +158,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
     parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
     parser.add_argument("-o", "--output", help=".npz that gets the spikes of every population")
-    _backend_arguments(parser, "run it there, not in the simulator")
-
-
-def _backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--backend", help=f"of the target, such as lava or loihi2: {text}")
-    parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
+    backend_arguments(parser, "run it there, not in the simulator")
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
@@ -213,79 +208,6 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         }
     )
     return 0
-
-
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
-    parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
-    parser.add_argument(
-        "--source", help=".npz with the source framework's own spikes, one array per population"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="a stage that was left out fails, too"
-    )
-    parser.add_argument(
-        "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
-    )
-    parser.add_argument(
-        "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
-    )
-    _backend_arguments(parser, "the vendor's runtime, if not the first")
-    parser.add_argument(
-        "--report", help="of a bundle's run on a chip: what it recorded is the vendor's runtime"
-    )
-    parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
-
-
-def _verify(arguments: argparse.Namespace, output: Output) -> int:
-    from neurodeploy import api
-
-    if arguments.vendor_samples < 1 or arguments.timeout <= 0:
-        raise FileError(
-            "must be positive",
-            node="--vendor-samples and --timeout",
-            hint="To leave the vendor's runtime out, say --no-vendor.",
-        )
-    program = _program(arguments.program)
-    labels = None if arguments.labels is None else load_labels(arguments.labels)
-    source = None if arguments.source is None else load_spikes(arguments.source)
-    elsewhere = bundles.elsewhere(arguments, program)
-    samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
-    verdict = api.verify(
-        program,
-        load_inputs(arguments.inputs),
-        labels=labels,
-        source=source,
-        vendor_samples=None if arguments.no_vendor else samples,
-        backend=arguments.backend if elsewhere is None else elsewhere,
-        timeout=arguments.timeout,
-    )
-    tables.verdict(output, verdict)
-    data: dict[str, Any] = verdict.to_dict()
-    if elsewhere is not None:
-        bundles.report(output, elsewhere)
-        data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
-    if arguments.page:
-        from neurodeploy.pages.html import report
-
-        report(
-            arguments.page,
-            program,
-            verdict,
-            api.energy(program, verdict.trace),
-            title=Path(arguments.program).stem,
-            labels=labels,
-        )
-        output.say(f"wrote {arguments.page}")
-        data["page"] = arguments.page
-    output.result(data)
-    missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
-    if not arguments.strict:
-        left_out = {"import": source is None, "vendor": arguments.no_vendor}
-        missing -= {name for name, is_so in left_out.items() if is_so}
-    complained = elsewhere is not None and bool(elsewhere.problems)
-    return 1 if verdict.status == "failed" or missing or complained else 0
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -385,13 +307,8 @@ COMMANDS = (
         _run_arguments,
         _run,
     ),
-    Command(
-        "verify",
-        "compare reference, program and the vendor's runtime spike by spike",
-        "neurodeploy verify model.ndp --inputs spikes.npy --labels labels.npy --page model.html",
-        _verify_arguments,
-        _verify,
-    ),
+    verifying.verify,
+    verifying.diff,
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",

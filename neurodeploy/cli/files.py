@@ -1,7 +1,8 @@
-"""Arrays from files that a user names."""
+"""Arrays from files that a user names, and arguments that several commands have."""
 
 from __future__ import annotations
 
+import argparse
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from neurodeploy.errors import FileError
 from neurodeploy.trace import Spikes
 
 MAX_BYTES = 16 << 30
+
+
+def backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--backend` and `--timeout`."""
+    parser.add_argument("--backend", help=f"of the target, such as lava or loihi2: {text}")
+    parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
 
 
 def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
