@@ -64,13 +64,15 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     clock.lap(f"compiled it for {arguments.target}")
     source = reference_spikes(net, inputs.astype(np.float32), graph)
     clock.lap(f"ran {len(inputs)} test images in snnTorch")
-    verdict = api.verify(
-        program,
-        inputs,
-        labels=data.test_labels,
-        source=source,
-        vendor_samples=arguments.vendor_samples,
-    )
+    with output.phases() as progress:
+        verdict = api.verify(
+            program,
+            inputs,
+            labels=data.test_labels,
+            source=source,
+            vendor_samples=arguments.vendor_samples,
+            progress=progress,
+        )
     clock.lap("verified it, spike by spike")
     energy = api.energy(program, verdict.trace)
     page = folder / "digits.html"

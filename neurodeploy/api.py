@@ -233,6 +233,7 @@ def verify(
     backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Verdict:
     """Prove how equal a program is to its model; see `equivalence.verdict.verify`.
 
@@ -261,6 +262,7 @@ def verify(
         backend=backend,
         timeout=timeout,
         gates=gates,
+        progress=progress,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ def simulate(
     *,
     record: Collection[str] = (),
     rounded: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Trace:
     """Run `network` on spikes, or currents, (samples, steps, *shape) from its initial state.
 
@@ -40,11 +41,17 @@ def simulate(
         Round states to the precision of the model that they come from (`Semantics.rounding`) after
         every operation, in the order of `Semantics`' equations; weighted sums are still formed in
         float64 and rounded once.  A float32 model whose sums are exact gives the same bits.
+    progress:
+        Called with (samples done, samples) after each chunk.
     """
     signals = check_currents(inputs, {port.name: port.shape for port in network.inputs})
     check_names(record, [population.name for population in network.populations])
-    parts = chunks(network, signals)
-    return concatenate([_simulate(part, network, record, rounded) for part in parts])
+    samples, traces = len(next(iter(signals.values()))), []
+    for part in chunks(network, signals):
+        traces.append(_simulate(part, network, record, rounded))
+        if progress is not None:
+            progress(sum(trace.samples for trace in traces), samples)
+    return concatenate(traces)
 
 
 def chunks(network: Network, signals: Mapping[str, Signal]) -> Iterator[dict[str, Signal]]:

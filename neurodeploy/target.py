@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip
 from neurodeploy.errors import TargetError, Violation
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.quantity import Quantity
 from neurodeploy.semantics import Semantics
@@ -25,6 +25,7 @@ from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.equivalence.dynamics import Dynamics
     from neurodeploy.mapping.cores import Cores
 
 GROUP = "neurodeploy.targets"
@@ -214,6 +215,23 @@ class Evident(Protocol):
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """For all that `program` uses."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A target that says what one step of its neurons is, so that differences have causes."""
+
+    def dynamics(self, program: Program, model: Population) -> Dynamics:
+        """The step of the population that is called as `model`, which it stands for.
+
+        Without what other neurons, or synapses of a neuron to itself, add.  Where a chip's step can
+        be described in several ways, `model` chooses among them.
+
+        Raises
+        ------
+        TargetError
+            Neurons that have no such description.
+        """
 
 
 @runtime_checkable

@@ -50,10 +50,18 @@ class Output:
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """A progress bar on stderr, if that is a terminal: call the value with (done, total)."""
+        with self.phases() as phase:
+            yield lambda done, total: phase(title, done, total)
+
+    @contextlib.contextmanager
+    def phases(self) -> Iterator[Callable[[str, int, int], None]]:
+        """As `progress`, for one thing after another: call with (what, done, total)."""
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(title, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            task = bar.add_task("", total=None)
+            yield lambda what, done, total: bar.update(
+                task, description=what, completed=done, total=total
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -273,6 +273,12 @@ def verdict(output: Output, result: Verdict) -> None:
     distances(output, result.distances)
     if lowering.first is not None:
         output.say(f"  first difference: {lowering.first}")
+    if result.causes.first is not None:
+        output.say(f"    {result.causes.first}")
+    if str(result.causes):
+        output.say("\n[bold]Why is it different?[/]  (each differing cell by itself, simulated)")
+    for line in str(result.causes).splitlines():
+        output.say(f"  {escape(line)}")
 
 
 def distances(output: Output, found: Sequence[Distances]) -> None:

@@ -77,16 +77,19 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
     source = None if arguments.source is None else load_spikes(arguments.source)
     elsewhere = bundles.elsewhere(arguments, program)
     samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
-    verdict = api.verify(
-        program,
-        load_inputs(arguments.inputs),
-        labels=labels,
-        source=source,
-        vendor_samples=None if arguments.no_vendor else samples,
-        backend=arguments.backend if elsewhere is None else elsewhere,
-        timeout=arguments.timeout,
-        gates=_gates(arguments),
-    )
+    inputs, gates = load_inputs(arguments.inputs), _gates(arguments)
+    with output.phases() as progress:
+        verdict = api.verify(
+            program,
+            inputs,
+            labels=labels,
+            source=source,
+            vendor_samples=None if arguments.no_vendor else samples,
+            backend=arguments.backend if elsewhere is None else elsewhere,
+            timeout=arguments.timeout,
+            gates=gates,
+            progress=progress,
+        )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
     if elsewhere is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
+from neurodeploy.equivalence.causes import Attribution, Explanation
 from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
 from neurodeploy.equivalence.distances import Distances, distances
 from neurodeploy.equivalence.gates import Gates
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Progress = Callable[[str, int, int], None]
+
 SCHEMA = 1
 """Version of `verdict.schema.json`, which says what `Verdict.to_dict` gives."""
 MARGIN = 0.01
@@ -47,6 +50,7 @@ class Verdict:
     paired: samples that only one of them decides right; None without labels.
     distances: of their spike trains, per population.
     vendor: the run in the vendor's runtime, if there was one.
+    causes: why the program differs from the reference.
     """
 
     program_hash: str
@@ -60,6 +64,7 @@ class Verdict:
     paired: Paired | None = None
     distances: tuple[Distances, ...] = ()
     vendor: Trace | None = field(default=None, repr=False)
+    causes: Explanation = field(default=Explanation((), None))
 
     @property
     def samples_needed(self) -> int:
@@ -99,6 +104,7 @@ class Verdict:
             "program": self.program_hash,
             "target": self.target,
             "stages": [stage.to_dict() for stage in self.stages],
+            "causes": self.causes.to_dict(),
             "agreement": self.agreement.to_dict(),
             **{k: None if v is None else v.to_dict() for k, v in optional.items()},
             "samples_needed": self.samples_needed,
@@ -119,6 +125,7 @@ def verify(
     backend: str | Backend | None = None,
     timeout: float = 600.0,
     gates: Gates | None = None,
+    progress: Progress | None = None,
 ) -> Verdict:
     """Compare source model, reference, program and vendor runtime, spike by spike.
 
@@ -134,6 +141,7 @@ def verify(
         stage out, and the verdict incomplete.
     backend: which of the target's backends is the vendor's runtime, its first if None; or another.
     timeout: seconds for the vendor's run.
+    progress: called with what is being done, how much of it is, and how much it is in all.
 
     Raises
     ------
@@ -148,14 +156,17 @@ def verify(
     given = check_currents(inputs, program.input_shapes)
     sent = check_inputs(given, program.input_shapes, program.graded, program.grids)
     truth = check_labels(labels, len(next(iter(given.values()))))
-    expected = reference.simulate(network, given)
+    expected = reference.simulate(network, given, progress=_of("running the reference", progress))
     prepared = prepare(program, target.machine)
-    actual = run(prepared, sent)
+    actual = run(prepared, sent, progress=_of("running the program", progress))
     judge = _Judge(expected, program.output, truth, gates or Gates())
     names = [population.name for population in network.populations]
     title = f"reference (float64) against program ({_arithmetic(prepared)})"
     lowering = judge.stage("lowering", title, actual, names)
-    first = _divergence(program, network, prepared, given, sent, earliest(lowering.layers))
+    cell = earliest(lowering.layers)
+    first = _divergence(program, network, prepared, given, sent, cell)
+    attribution = Attribution(program, network, given, sent, expected, target, actual)
+    causes = attribution.explanation(cell, _of("finding causes", progress))
     stages = [
         _import(network, given, source),
         *passes(before or {}, network, given, expected),
@@ -180,7 +191,12 @@ def verify(
         paired=judge.paired(actual),
         distances=tuple(distances(expected, actual, name) for name in names),
         vendor=vendors,
+        causes=causes,
     )
+
+
+def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(what, done, total)
 
 
 def _import(

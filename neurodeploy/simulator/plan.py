@@ -139,7 +139,7 @@ def plan(program: Program, machine: Machine) -> Plan:
     for population in program.populations:
         convolved = any(s.kind == "conv2d" for s in program.incoming(population.name))
         layouts[population.name] = lanes_of(population.shape, convolved)
-    delays = _delays(program)
+    delays = delays_of(program)
     units = [_unit(program, machine, p, layouts, delays) for p in program.populations]
     place = {unit.name: index for index, unit in enumerate(units)}
     edges = [
@@ -165,7 +165,7 @@ def stepwise(group: tuple[Unit, ...]) -> bool:
     return any(link.source in names for unit in group for link in unit.links)
 
 
-def _delays(program: Program) -> dict[Synapses, int]:
+def delays_of(program: Program) -> dict[Synapses, int]:
     """Steps of the model from a message to its arrival through each synapses of delay 0.
 
     On the chip a message takes one step, and none forward between equal depths.  Between depths k

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from neurodeploy.chip import Chip
+from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import TargetError, Violation
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
-from neurodeploy.targets.cpu import lowering, rules
+from neurodeploy.targets.cpu import dynamics, lowering, rules
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine
 from neurodeploy.trace import Messages, Trace
@@ -71,6 +72,10 @@ class Cpu:
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
         return lowering.lower(network, calibration, self.format)
+
+    def dynamics(self, program: Program, model: Population) -> Dynamics:
+        """See `dynamics.dynamics`."""
+        return dynamics.dynamics(program.population(model.name), self.format.weight_limit)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
-from neurodeploy.targets.loihi import lowering, resolve, rules
+from neurodeploy.targets.loihi import dynamics, lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -79,6 +80,10 @@ class Loihi:
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""
         return Neurocores(self.chip)
+
+    def dynamics(self, program: Program, model: Population) -> Dynamics:
+        """See `dynamics.dynamics`."""
+        return dynamics.dynamics(program, model)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

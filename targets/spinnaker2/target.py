@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.target import Backend, Evidence, Report
-from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
+from neurodeploy.targets.spinnaker2 import dynamics, evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
@@ -54,6 +55,10 @@ class SpiNNaker2:
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
         return evidence.evidence(program)
+
+    def dynamics(self, program: Program, model: Population) -> Dynamics:
+        """See `dynamics.dynamics`."""
+        return dynamics.dynamics(program, model)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
