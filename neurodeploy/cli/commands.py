@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from neurodeploy.cli import bundles, tables, verifying
+from neurodeploy.cli import bundles, reporting, tables, verifying
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import backend_arguments, load_inputs
 from neurodeploy.cli.output import Output
@@ -309,6 +309,7 @@ COMMANDS = (
     ),
     verifying.verify,
     verifying.diff,
+    reporting.report,
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",

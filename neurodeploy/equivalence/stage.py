@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.equivalence.compare import Cell, Layer, totals
 from neurodeploy.equivalence.gates import Gate
@@ -15,7 +18,8 @@ Status = Literal["passed", "failed", "not run", "not applicable"]
 class Divergence:
     """Where two runs first part, with both membrane potentials in units of the model.
 
-    A margin is potential minus threshold: its sign decides the spike.
+    A margin is potential minus threshold: its sign decides the spike.  `expected_trace` and `trace`
+    are the potentials of that neuron in every step of that sample, float64 (steps,).
     """
 
     cell: Cell
@@ -23,6 +27,8 @@ class Divergence:
     threshold: float
     expected_potential: float
     potential: float
+    expected_trace: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    trace: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         cell = self.cell

@@ -285,7 +285,8 @@ def _divergence(
     if cell is None:
         return None
     sample = slice(cell.sample, cell.sample + 1)
-    at = (0, cell.step, *cell.neuron)
+    at: tuple[int, ...] = (0, cell.step, *cell.neuron)
+    every: tuple[Any, ...] = (0, slice(None), *cell.neuron)
     name = cell.population
     expected = reference.simulate(
         network, {port: array[sample] for port, array in given.items()}, record=(name,)
@@ -299,6 +300,8 @@ def _divergence(
         float(population.threshold[cell.neuron]),
         float(expected.states[name]["v"][at]),
         float(states["potential"][at]),
+        np.asarray(expected.states[name]["v"][every], np.float64),
+        np.asarray(states["potential"][every], np.float64),
     )
 
 

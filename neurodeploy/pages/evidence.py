@@ -23,16 +23,14 @@ def spikes(page: Page) -> Html:
     return section(
         "spikes",
         "4  Spikes",
-        element(
-            "p",
-            _key(rasters.BOTH, "spike in reference and chip"),
-            _key(rasters.MISSING, "reference only"),
-            _key(rasters.EXTRA, "chip only"),
-            kind("simulated"),
-            cls="key",
-        ),
+        rasters.key("chip"),
         *(
-            element("figure", element("h3", _sample_title(page, i)), _raster(page, i, drawn))
+            element(
+                "figure",
+                element("h3", _sample_title(page, i)),
+                _raster(page, i, drawn),
+                tabindex=0,
+            )
             for i in page.shown
         ),
         element(
@@ -48,10 +46,6 @@ def spikes(page: Page) -> Html:
 
 def _raster(page: Page, sample: int, names: list[str]) -> Html:
     return rasters.raster(page.verdict, sample, names)
-
-
-def _key(colour: str, text: str) -> Html:
-    return element("span", element("i", cls="swatch", style=f"background:{colour}"), text)
 
 
 def _sample_title(page: Page, sample: int) -> Html:
@@ -82,7 +76,7 @@ def resources(page: Page) -> Html:
             kind("derived"),
         ),
         table(
-            ("whole program", "used", "available", "", "unit", "kind", "source"),
+            ("whole program", "used", "available", "share", "unit", "kind", "source"),
             [_resource_row(item) for item in placement.total],
             numeric=(1, 2),
         ),

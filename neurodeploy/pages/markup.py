@@ -70,4 +70,4 @@ def table(
         for row in rows
     ]
     inner = element("table", element("thead", head), element("tbody", *body), cls=cls)
-    return element("div", inner, cls="wide")
+    return element("div", inner, cls="wide", tabindex=0)

@@ -172,7 +172,19 @@ def test_json_is_one_document(folder: Path, capsys, command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "inspect", "compile", "convert", "run", "verify", "diff", "energy", "lava", "targets"],
+    [
+        "demo",
+        "inspect",
+        "compile",
+        "convert",
+        "run",
+        "verify",
+        "diff",
+        "report",
+        "energy",
+        "lava",
+        "targets",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
