@@ -29,7 +29,6 @@ def spikes(page: Page) -> Html:
                 "figure",
                 element("h3", _sample_title(page, i)),
                 _raster(page, i, drawn),
-                tabindex=0,
             )
             for i in page.shown
         ),
@@ -158,7 +157,7 @@ def lowering(page: Page) -> Html:
         body = element("p", "Model and chip mean the same by a step: nothing had to be lowered.")
     else:
         how = join(("how it was lowered", kind("derived")), " ")
-        body = table(("difference", "", "populations", how), rows, cls="lowered")
+        body = table(("difference", "lowered", "populations", how), rows, cls="lowered")
     known = evidence_of(page.program)
     sure = [
         element("p", "How sure it is that the chip does what the simulator does:"),
@@ -187,7 +186,7 @@ def ranges(page: Page) -> Html:
         )
         for item in page.program.ranges
     ]
-    heads = ("population", "register", "low", "high", "limits", "", "", "kind")
+    heads = ("population", "register", "low", "high", "limits", "within them", "basis", "kind")
     return section(
         "ranges",
         "7  Register ranges",

@@ -186,7 +186,7 @@ def _first(one: Deployed) -> Html:
     why = "" if event is None else f"; {event}"
     figure: object = ""
     if first.expected_trace is not None and first.trace is not None:
-        figure = element("figure", figures.membrane(first, f"membrane-{_anchor(one)}"), tabindex=0)
+        figure = element("figure", figures.membrane(first, f"membrane-{_anchor(one)}"))
     return join((heading, element("p", f"{first}{why}. ", kind("simulated")), figure))
 
 
@@ -255,7 +255,7 @@ def _rasters(deployed: Sequence[Deployed], sample: int) -> Iterator[Html]:
                 rasters.panels(names),
                 f"raster-{_anchor(one)}-{number}",
             )
-            yield element("figure", heading, shown, tabindex=0)
+            yield element("figure", heading, shown)
 
 
 def _energy(deployed: Sequence[Deployed]) -> Html:

@@ -111,7 +111,7 @@ def test_what_does_not_belong_together_is_refused(deployed: list[Deployed], tmp_
 
 
 def in_browser(page: Path, script: str, *, dark: bool) -> Any:
-    """What `script`, a JavaScript promise, gives on `page`; nothing but this file can be reached."""
+    """What a JavaScript promise gives on `page`; nothing but this file can be reached."""
     browser = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
     added = (
         f"<script>{script}.then(r => {{ const e = document.createElement('pre'); e.id = 'result'; "
