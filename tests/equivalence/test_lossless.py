@@ -39,7 +39,7 @@ def stage(before: Network, after: Network, inputs: Any) -> Any:
     return found
 
 
-def test_each_pass_is_compared_before_and_after() -> None:
+def test_each_pass_is_compared_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     graph = chain(
         (1, 6, 6),
@@ -54,6 +54,8 @@ def test_each_pass_is_compared_before_and_after() -> None:
     assert (found.name, found.status, found.mismatches) == ("pass it", "passed", 0)
     assert (found.samples, found.cells) == (3, 3 * 9 * 18)
     assert "every spike of 486 cells is equal" in found.text
+    monkeypatch.setattr(lossless, "PASS_SAMPLES", 2)
+    assert stage(before, after, inputs).samples == 2
 
 
 def test_a_pass_that_changes_spikes_fails_but_at_a_tie() -> None:
