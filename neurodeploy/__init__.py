@@ -30,7 +30,8 @@ if TYPE_CHECKING:
         verify,
         write,
     )
-    from neurodeploy.equivalence.verdict import Gates, Verdict
+    from neurodeploy.equivalence.gates import Gates
+    from neurodeploy.equivalence.verdict import Verdict
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
     from neurodeploy.frontends.snntorch import from_snntorch
@@ -69,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Gates": "equivalence.verdict",
+    "Gates": "equivalence.gates",
     "Network": "network",
     "Program": "program",
     "Trace": "trace",

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy._version import __version__
-from neurodeploy.equivalence.verdict import Gates, Verdict
+from neurodeploy.equivalence.gates import Gates
+from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
 from neurodeploy.errors import DesignRuleError, InputError, TargetError
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
 from neurodeploy.network import Network
-from neurodeploy.passes import MergeLinear, run_passes
+from neurodeploy.passes import MergeLinear, rewrites, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
@@ -172,6 +173,11 @@ def network_of(program: Program) -> Network:
 
     Raises `InputError` where it carries none, as one that was read from integers may.
     """
+    return run_passes(_carried(program), PASSES)
+
+
+def _carried(program: Program) -> Network:
+    """The network of a program's graph, as it was before any pass."""
     if not program.graph:
         raise InputError(
             "the program carries no reference network: it was read from integers",
@@ -183,7 +189,7 @@ def network_of(program: Program) -> Network:
         graph = nir.dict2NIRNode({**tree, "type_check": False})
     except Exception as error:  # NIR raises whatever its parsing meets
         raise InputError(f"the program's NIR graph cannot be read: {error}") from error
-    return run_passes(nir_frontend.means(graph), PASSES)
+    return nir_frontend.means(graph)
 
 
 def run(
@@ -240,12 +246,17 @@ def verify(
     violations = target.check(program)
     if violations:
         raise DesignRuleError(violations)
+    network = _carried(program)
+    before: dict[str, Network] = {}
+    for name, after in rewrites(network, PASSES):
+        before[name], network = network, after
     return _verify(
         program,
-        network_of(program),
+        network,
         target,
         inputs,
         labels=labels,
+        before=before,
         source=source,
         vendor_samples=vendor_samples,
         backend=backend,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli import bundles, inspection, tables
+from neurodeploy.cli import bundles, inspection, reporting, tables, verifying
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import load_inputs, load_labels
+from neurodeploy.cli.files import backend_arguments, load_inputs
 from neurodeploy.cli.output import Output
 from neurodeploy.cli.semantics import chosen_semantics, semantics_arguments
 from neurodeploy.errors import FileError
@@ -107,12 +107,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         help=".npz that gets what every population sends, and the potentials of outputs that are "
         "read as such as NAME.potential",
     )
-    _backend_arguments(parser, "run it there, not in the simulator")
-
-
-def _backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--backend", help=f"of the target, such as lava or loihi2: {text}")
-    parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
+    backend_arguments(parser, "run it there, not in the simulator")
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
@@ -166,72 +161,6 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         }
     )
     return 0
-
-
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz, as for compile")
-    parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
-    parser.add_argument(
-        "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
-    )
-    parser.add_argument(
-        "--no-vendor", action="store_true", help="leave the vendor's runtime out; says so"
-    )
-    _backend_arguments(parser, "the vendor's runtime, if not the first")
-    parser.add_argument(
-        "--report", help="of a bundle's run on a chip: what it recorded is the vendor's runtime"
-    )
-    parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
-
-
-def _verify(arguments: argparse.Namespace, output: Output) -> int:
-    from neurodeploy import api
-
-    if arguments.vendor_samples < 1 or arguments.timeout <= 0:
-        raise FileError(
-            "must be positive",
-            node="--vendor-samples and --timeout",
-            hint="To leave the vendor's runtime out, say --no-vendor.",
-        )
-    program = _program(arguments.program)
-    labels = None if arguments.labels is None else load_labels(arguments.labels)
-    elsewhere = bundles.elsewhere(arguments, program)
-    samples = arguments.vendor_samples if elsewhere is None else elsewhere.samples
-    inputs = load_inputs(arguments.inputs)
-    with output.phases() as progress:
-        verdict = api.verify(
-            program,
-            inputs,
-            labels=labels,
-            vendor_samples=None if arguments.no_vendor else samples,
-            backend=arguments.backend if elsewhere is None else elsewhere,
-            timeout=arguments.timeout,
-            progress=progress,
-        )
-    tables.verdict(output, verdict)
-    data: dict[str, Any] = verdict.to_dict()
-    if elsewhere is not None:
-        bundles.report(output, elsewhere)
-        data["report"] = {"title": elsewhere.title, "problems": elsewhere.problems}
-    if arguments.page:
-        from neurodeploy.pages.html import report
-
-        report(
-            arguments.page,
-            program,
-            verdict,
-            api.energy(program, verdict.trace),
-            title=Path(arguments.program).stem,
-            labels=labels,
-        )
-        output.say(f"wrote {arguments.page}")
-        data["page"] = arguments.page
-    output.result(data)
-    missing = {stage.name for stage in verdict.stages if stage.status == "not run"}
-    left_out = arguments.no_vendor and missing == {"vendor"} and verdict.status == "incomplete"
-    complained = elsewhere is not None and bool(elsewhere.problems)
-    return 0 if (verdict.passed and not complained) or left_out else 1
 
 
 def _energy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -331,13 +260,9 @@ COMMANDS = (
         _run_arguments,
         _run,
     ),
-    Command(
-        "verify",
-        "compare reference, program and the vendor's runtime spike by spike",
-        "neurodeploy verify model.ndp --inputs spikes.npy --labels labels.npy --page model.html",
-        _verify_arguments,
-        _verify,
-    ),
+    verifying.verify,
+    verifying.diff,
+    reporting.report,
     Command(
         "energy",
         "energy per inference: exact counts times cited constants, with intervals",

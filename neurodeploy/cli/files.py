@@ -1,7 +1,8 @@
-"""Arrays from files that a user names."""
+"""Arrays from files that a user names, and arguments that several commands have."""
 
 from __future__ import annotations
 
+import argparse
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import FileError
+from neurodeploy.trace import Spikes
 
 MAX_BYTES = 16 << 30
+
+
+def backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--backend` and `--timeout`."""
+    parser.add_argument("--backend", help=f"of the target, such as lava or loihi2: {text}")
+    parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
 
 
 def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
@@ -43,6 +51,32 @@ def load_labels(path: str) -> NDArray[Any]:
     if "labels" not in arrays:
         raise FileError("has no member 'labels'", node=path)
     return arrays["labels"]
+
+
+def load_spikes(path: str) -> dict[str, Spikes]:
+    """Spikes by population from `.npz`, (samples, steps, *shape), uint8.
+
+    Raises
+    ------
+    FileError
+        Not such a file, or values other than 0 to 255.
+    """
+    arrays = _load(path)
+    if not isinstance(arrays, dict):
+        raise FileError("is one array, expected an .npz with one per population", node=path)
+    found = {}
+    for name, array in arrays.items():
+        if array.ndim < 2 or array.dtype.kind not in "buif" or 0 in array.shape:
+            raise FileError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}, expected spikes "
+                "(samples, steps, *shape)",
+                node=path,
+            )
+        with np.errstate(invalid="ignore"):  # what is no such number differs afterwards
+            found[name] = array.astype(np.uint8)
+        if not np.array_equal(found[name], array):
+            raise FileError(f"{name} holds values that are no numbers of spikes", node=path)
+    return found
 
 
 def _load(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:

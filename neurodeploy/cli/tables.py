@@ -19,6 +19,7 @@ from neurodeploy.target import evidence_of
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.equivalence.distances import Distances
     from neurodeploy.equivalence.statistics import Proportion
     from neurodeploy.equivalence.verdict import Verdict
     from neurodeploy.frontends.nir_write import Written
@@ -30,6 +31,7 @@ BADGES = {
     "passed": "[bold green]PASSED[/]",
     "failed": "[bold red]FAILED[/]",
     "not run": "[bold yellow]NOT RUN[/]",
+    "not applicable": "[dim]NOT APPLICABLE[/]",
     "incomplete": "[bold yellow]INCOMPLETE[/]",
 }
 
@@ -274,6 +276,14 @@ def verdict(output: Output, result: Verdict) -> None:
         output.say(f"  accuracy, reference  {_proportion(result.reference_accuracy)}  (simulated)")
         output.say(f"  accuracy, program    {_proportion(result.accuracy)}  (simulated)")
     output.say(f"  equal decisions      {_proportion(result.agreement)}  (simulated)")
+    if result.paired is not None:
+        output.say(
+            f"  right only in the reference {result.paired.lost:,}, only in the program "
+            f"{result.paired.gained:,}: McNemar's exact p = {result.paired.p_value:.3g}"
+        )
+    output.say(
+        f"  an interval of ±1 % around the equal decisions needs {result.samples_needed:,} samples"
+    )
     output.say("\n[bold]How equal is it?[/]")
     for stage in result.stages:
         output.say(f"  {BADGES[stage.status]} {stage.title}: {stage.text}")
@@ -286,6 +296,7 @@ def verdict(output: Output, result: Verdict) -> None:
             for x in lowering.layers
         ],
     )
+    distances(output, result.distances)
     if lowering.first is not None:
         output.say(f"  first difference: {lowering.first}")
     if result.causes.first is not None:
@@ -294,6 +305,27 @@ def verdict(output: Output, result: Verdict) -> None:
         output.say("\n[bold]Why is it different?[/]  (each differing cell by itself, simulated)")
     for line in str(result.causes).splitlines():
         output.say(f"  {escape(line)}")
+
+
+def distances(output: Output, found: Sequence[Distances]) -> None:
+    """Spike trains, per neuron and sample."""
+    if found:
+        output.table(
+            f"spike trains, mean per neuron and sample; τ = {found[0].time_constant:g} steps, "
+            "q = 1/τ (simulated)",
+            ("population", "equal", "count error", "count bias", "van Rossum²", "Victor-Purpura"),
+            [
+                (
+                    x.population,
+                    f"{x.equal:.3%}",
+                    f"{x.count_error:.4g}",
+                    f"{x.count_bias:+.4g}",
+                    f"{x.van_rossum:.4g}",
+                    f"{x.victor_purpura:.4g}",
+                )
+                for x in found
+            ],
+        )
 
 
 def _proportion(value: Proportion) -> str:

@@ -134,27 +134,36 @@ def compare_import(
     ties = unexplained = 0
     if totals(layers)[0]:
         for part in reference.chunks(network, {**inputs, **source.spikes}):
-            a, b = _parting(network, part)
+            a, b = partings(network, part, ROUNDING_MARGIN, rounded=True)
             ties, unexplained = ties + a, unexplained + b
     return Comparison(
         layers, found.samples, found.steps, ties, unexplained, _first(network, inputs, layers)
     )
 
 
-def _parting(network: Network, signals: dict[str, NDArray[Any]]) -> tuple[int, int]:
-    """How many neurons, over all samples, part at a rounding tie, and how many elsewhere."""
+def partings(
+    network: Network, signals: dict[str, NDArray[Any]], margin: float, *, rounded: bool
+) -> tuple[int, int]:
+    """How many neurons, over all samples, part at a rounding tie, and how many elsewhere.
+
+    Parameters
+    ----------
+    signals: what inputs and spiking populations sent elsewhere, (samples, steps, *shape).
+    margin: a tie is a potential within so many thresholds of the threshold.
+    rounded: as for `reference.simulate`.
+    """
     ties = unexplained = 0
     for population in network.populations:
         current = reference.currents(network, population, signals)
-        response = reference.neurons(current, population, rounded=True)
+        response = reference.neurons(current, population, rounded=rounded)
         if not population.spiking:
             signals[population.name] = response.potential
             continue
         differs = response.spikes != signals[population.name]
         first = differs.argmax(axis=1)[:, None]
-        margin = np.abs(response.potential - population.threshold) / population.threshold
+        distance = np.abs(response.potential - population.threshold) / population.threshold
         parts = differs.any(axis=1)
-        tied = np.take_along_axis(margin, first, axis=1)[:, 0] <= ROUNDING_MARGIN
+        tied = np.take_along_axis(distance, first, axis=1)[:, 0] <= margin
         ties += int(np.count_nonzero(parts & tied))
         unexplained += int(np.count_nonzero(parts & ~tied))
     return ties, unexplained

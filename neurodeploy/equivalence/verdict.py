@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy.equivalence.causes import Attribution, Explanation
-from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
+from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
+from neurodeploy.equivalence.distances import Distances, distances
+from neurodeploy.equivalence.gates import Gates
 from neurodeploy.equivalence.imported import compare_import
-from neurodeploy.equivalence.statistics import Proportion, agreement
+from neurodeploy.equivalence.lossless import mapping, passes, potentials
+from neurodeploy.equivalence.stage import Divergence, Stage, Status
+from neurodeploy.equivalence.statistics import Paired, Proportion, agreement, paired, samples_needed
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
@@ -27,89 +31,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Status = Literal["passed", "failed", "not run"]
 Progress = Callable[[str, int, int], None]
 
-
-@dataclass(frozen=True)
-class Divergence:
-    """Where two runs first part, with both membrane potentials in units of the model.
-
-    A margin is potential minus threshold: its sign decides the spike.
-    """
-
-    cell: Cell
-    expected_spike: bool
-    threshold: float
-    expected_potential: float
-    potential: float
-
-    def __str__(self) -> str:
-        cell = self.cell
-        neuron = ",".join(map(str, cell.neuron))
-        what = "spikes" if self.expected_spike else "stays silent"
-        return (
-            f"{cell.population}[{neuron}], sample {cell.sample}, step {cell.step}: the reference "
-            f"{what} at {self.expected_potential:.6g}, the chip is at {self.potential:.6g}, "
-            f"threshold {self.threshold:.6g}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            **vars(self.cell),
-            "expected_spike": self.expected_spike,
-            "threshold": self.threshold,
-            "expected_potential": self.expected_potential,
-            "potential": self.potential,
-        }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One comparison.
-
-    Attributes
-    ----------
-    name: `import`, `input`, `lowering`, `golden` or `vendor`.
-    title: what was compared with what.
-    status: `not run` is never a pass.
-    text: one sentence on the result, or why it did not run.
-    layers: per population; empty where it did not run.
-    samples: how many samples were compared.
-    """
-
-    name: str
-    title: str
-    status: Status
-    text: str
-    layers: tuple[Layer, ...] = ()
-    samples: int = 0
-    first: Divergence | None = None
-
-    @property
-    def mismatches(self) -> int:
-        """Differing cells over all layers."""
-        return totals(self.layers)[0]
-
-    @property
-    def cells(self) -> int:
-        """Compared cells over all layers."""
-        return totals(self.layers)[1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "status": self.status,
-            "text": self.text,
-            "samples": self.samples,
-            "cells": self.cells,
-            "mismatches": self.mismatches,
-            "layers": [layer.to_dict() for layer in self.layers],
-            "first": None if self.first is None else self.first.to_dict(),
-        }
+SCHEMA = 1
+"""Version of `verdict.schema.json`, which says what `Verdict.to_dict` gives."""
+MARGIN = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +47,9 @@ class Verdict:
     agreement: samples on which reference and program decide alike.
     reference_accuracy, accuracy: of the reference and of the program; None without labels.
     reference, trace: the runs themselves, for figures and energy.
+    paired: samples that only one of them decides right; None without labels.
+    distances: of their spike trains, per population.
+    vendor: the run in the vendor's runtime, if there was one.
     causes: why the program differs from the reference.
     """
 
@@ -132,19 +61,30 @@ class Verdict:
     accuracy: Proportion | None
     reference: Trace = field(repr=False)
     trace: Trace = field(repr=False)
+    paired: Paired | None = None
+    distances: tuple[Distances, ...] = ()
+    vendor: Trace | None = field(default=None, repr=False)
     causes: Explanation = field(default=Explanation((), None))
 
     @property
+    def samples_needed(self) -> int:
+        """Samples for which the interval of `agreement` would be one point either side."""
+        return samples_needed(self.agreement.value, MARGIN)
+
+    @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
-        """`failed` if any stage failed, `passed` if all ran and passed, else `incomplete`."""
-        statuses = {stage.status for stage in self.stages}
+        """`failed` if any stage failed, `passed` if all ran and passed, else `incomplete`.
+
+        What is not applicable has nothing to run.
+        """
+        statuses = {stage.status for stage in self.stages} - {"not applicable"}
         if "failed" in statuses:
             return "failed"
         return "passed" if statuses == {"passed"} else "incomplete"
 
     @property
     def passed(self) -> bool:
-        """Every stage ran and passed."""
+        """Every stage that applies ran and passed."""
         return self.status == "passed"
 
     def stage(self, name: str) -> Stage:
@@ -153,27 +93,23 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        accuracies = {"reference_accuracy": self.reference_accuracy, "accuracy": self.accuracy}
+        optional = {
+            "reference_accuracy": self.reference_accuracy,
+            "accuracy": self.accuracy,
+            "paired": self.paired,
+        }
         return {
+            "schema": SCHEMA,
             "status": self.status,
             "program": self.program_hash,
             "target": self.target,
             "stages": [stage.to_dict() for stage in self.stages],
             "causes": self.causes.to_dict(),
             "agreement": self.agreement.to_dict(),
-            **{k: None if v is None else v.to_dict() for k, v in accuracies.items()},
+            **{k: None if v is None else v.to_dict() for k, v in optional.items()},
+            "samples_needed": self.samples_needed,
+            "distances": [one.to_dict() for one in self.distances],
         }
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What the lossy stages (`input`, `lowering`) must reach.
-
-    `accuracy_drop` applies where there are labels, `agreement` of decisions where there are none.
-    """
-
-    accuracy_drop: float = 0.01
-    agreement: float = 0.95
 
 
 def verify(
@@ -183,6 +119,7 @@ def verify(
     inputs: NDArray[Any] | Mapping[str, NDArray[Any]],
     *,
     labels: NDArray[Any] | None = None,
+    before: Mapping[str, Network] | None = None,
     source: Mapping[str, Spikes] | None = None,
     vendor_samples: int | None = 100,
     backend: str | Backend | None = None,
@@ -198,6 +135,7 @@ def verify(
     inputs: (samples, steps, *shape), analog where that is what the program was compiled for; then
         the stage `input` says what rounding them to the program's grid does by itself.
     labels: integer class per sample.
+    before: the network before each pass that led to `network`, by the passes' names, in order.
     source: spikes of the source framework itself per population, to verify the import.
     vendor_samples: how many of the first samples run in the vendor's runtime; None leaves that
         stage out, and the verdict incomplete.
@@ -223,20 +161,22 @@ def verify(
     actual = run(prepared, sent, progress=_of("running the program", progress))
     judge = _Judge(expected, program.output, truth, gates or Gates())
     names = [population.name for population in network.populations]
-    lowering = judge.stage(
-        "lowering", "reference (float64) against program (integers)", actual, names
-    )
+    title = f"reference (float64) against program ({_arithmetic(prepared)})"
+    lowering = judge.stage("lowering", title, actual, names)
     cell = earliest(lowering.layers)
     first = _divergence(program, network, prepared, given, sent, cell)
     attribution = Attribution(program, network, given, sent, expected, target, actual)
     causes = attribution.explanation(cell, _of("finding causes", progress))
     stages = [
-        *([] if source is None else [_import(network, given, Trace(source))]),
+        _import(network, given, source),
+        *passes(before or {}, network, given, expected),
         *_input(program, network, sent, judge, names),
         replace(lowering, first=first),
+        mapping(program, target, sent, actual),
         _golden(program, prepared),
-        _vendor(program, vendor, sent, actual, vendor_samples, timeout),
     ]
+    stage, vendors = _vendor(program, vendor, sent, actual, vendor_samples, timeout)
+    stages.append(stage)
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
     return Verdict(
@@ -248,6 +188,9 @@ def verify(
         accuracy=judge.accuracy(actual),
         reference=expected,
         trace=actual,
+        paired=judge.paired(actual),
+        distances=tuple(distances(expected, actual, name) for name in names),
+        vendor=vendors,
         causes=causes,
     )
 
@@ -256,16 +199,23 @@ def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | No
     return None if progress is None else lambda done, total: progress(what, done, total)
 
 
-def _import(network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace) -> Stage:
-    comparison = compare_import(network, inputs, source)
-    return Stage(
-        "import",
-        "source model against reference",
-        "passed" if comparison.passed else "failed",
-        str(comparison),
-        comparison.layers,
-        source.samples,
-    )
+def _import(
+    network: Network, inputs: Mapping[str, NDArray[Any]], source: Mapping[str, Spikes] | None
+) -> Stage:
+    title = "source model against reference"
+    if source is None:
+        return Stage("import", title, "not run", "the source framework's spikes were not given")
+    comparison = compare_import(network, inputs, Trace(source))
+    status: Status = "passed" if comparison.passed else "failed"
+    samples = comparison.samples
+    return Stage("import", title, status, str(comparison), comparison.layers, samples)
+
+
+def _arithmetic(prepared: Plan) -> str:
+    """In what the neurons' states are kept: integers, or floating point of the chip."""
+    kinds = {unit.cells.initial.dtype for unit in prepared.units}
+    floating = sorted(str(kind) for kind in kinds if kind.kind == "f")
+    return f"integer weights, {' and '.join(floating)} states" if floating else "integers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,25 +235,26 @@ class _Judge:
         """Samples on which a run decides right; None without labels."""
         return None if self.labels is None else agreement(trace.decisions(self.output), self.labels)
 
+    def paired(self, trace: Trace) -> Paired | None:
+        """Samples that only the reference or only a run decides right; None without labels."""
+        if self.labels is None:
+            return None
+        right = (one.decisions(self.output) == self.labels for one in (self.expected, trace))
+        return paired(*right)
+
     def stage(self, name: str, title: str, actual: Trace, names: list[str]) -> Stage:
         """A lossy stage: how far a run is from the reference, against the gates."""
         layers = compare(self.expected, actual, names)
         total, cells = totals(layers)
         text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
         before, after = self.accuracy(self.expected), self.accuracy(actual)
-        if before is None or after is None:
-            agreed = self.agreed(actual).value
-            good = agreed >= self.gates.agreement
-            text += f"; decisions agree on {agreed:.1%} (gate: {self.gates.agreement:.1%})"
-        else:
-            drop = before.value - after.value
-            good = drop <= self.gates.accuracy_drop
-            text += (
-                f"; accuracy {before.value:.2%} → {after.value:.2%} "
-                f"(gate: a drop of {self.gates.accuracy_drop:.1%})"
-            )
-        status: Status = "passed" if good else "failed"
-        return Stage(name, title, status, text, layers, self.expected.samples)
+        accuracies = None if before is None or after is None else (before, after)
+        if accuracies is not None:
+            text += f"; accuracy {accuracies[0].value:.2%} → {accuracies[1].value:.2%}"
+        gates = self.gates.judge(self.agreed(actual), accuracies, (total, cells))
+        text = "; ".join((text, *map(str, gates)))
+        status: Status = "passed" if all(gate.passed for gate in gates) else "failed"
+        return Stage(name, title, status, text, layers, self.expected.samples, None, gates)
 
 
 def _input(
@@ -334,7 +285,8 @@ def _divergence(
     if cell is None:
         return None
     sample = slice(cell.sample, cell.sample + 1)
-    at = (0, cell.step, *cell.neuron)
+    at: tuple[int, ...] = (0, cell.step, *cell.neuron)
+    every: tuple[Any, ...] = (0, slice(None), *cell.neuron)
     name = cell.population
     expected = reference.simulate(
         network, {port: array[sample] for port, array in given.items()}, record=(name,)
@@ -348,6 +300,8 @@ def _divergence(
         float(population.threshold[cell.neuron]),
         float(expected.states[name]["v"][at]),
         float(states["potential"][at]),
+        np.asarray(expected.states[name]["v"][every], np.float64),
+        np.asarray(states["potential"][every], np.float64),
     )
 
 
@@ -374,26 +328,24 @@ def _vendor(
     actual: Trace,
     samples: int | None,
     timeout: float,
-) -> Stage:
+) -> tuple[Stage, Trace | None]:
     """The program in the vendor's runtime against the simulator: must be equal in every cell."""
     title = f"program in this simulator against {vendor.title}"
     if samples is None:
-        return Stage("vendor", title, "not run", "left out on request")
+        return Stage("vendor", title, "not run", "left out on request"), None
     some = {name: array[:samples] for name, array in inputs.items()}
     try:
         trace = vendor.run(program, some, timeout=timeout)
     except TargetError as error:
-        return Stage("vendor", title, "not run", str(error))
+        return Stage("vendor", title, "not run", str(error)), None
     ours = Trace.of_sent({name: actual.sent(name)[:samples] for name in actual.spikes})
     layers = compare(trace, ours, [population.name for population in program.populations])
     total, cells = totals(layers)
     text = (
         f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
     )
-    for name in program.outputs:
-        if program.population(name).readout == "membrane":
-            differs = trace.values[name] != actual.values[name][:samples]
-            wrong = int(np.count_nonzero(differs))
-            text += f"; {wrong:,} of {differs.size:,} potentials of {name}"
-            total += wrong
-    return Stage("vendor", title, "failed" if total else "passed", text, layers, ours.samples)
+    wrong, read = potentials(program, actual, trace)
+    total += wrong
+    text += read
+    status: Status = "failed" if total else "passed"
+    return Stage("vendor", title, status, text, layers, ours.samples), trace

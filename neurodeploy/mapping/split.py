@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.errors import ModelError
 from neurodeploy.linear import Shape
 from neurodeploy.mapping.connectivity import written_out
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.trace import Trace
+
+MAX_WRITTEN = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,11 @@ def split(program: Program, placement: Placement) -> Program:
     From one part of a population to a later one, spikes that took a step still do: their delay is
     one more, since the parts' depths are equal.  Golden traces, ranges and the graph, which are of
     the whole, are left out.
+
+    Raises
+    ------
+    ModelError
+        Synapses that would be written out as more than 2^26 weights.
     """
     parts = _parts(program, placement)
     populations = [_sliced(program.population(part.whole), part) for part in _cut(program, parts)]
@@ -141,6 +149,8 @@ def _pieces(synapses: Synapses, parts: Mapping[str, tuple[Part, ...]]) -> Iterat
     written: list[IntArray] = []  # once it is needed
     for j, target in enumerate(targets):
         for i, source in enumerate(sources):
+            if synapses.kind == "one-to-one" and not np.isin(source.index, target.index).any():
+                continue
             piece = _piece(synapses, source, target, written)
             if piece.weight.any():
                 later = synapses.recurrent and i < j
@@ -161,7 +171,18 @@ def _piece(synapses: Synapses, source: Part, target: Part, written: list[IntArra
     if synapses.kind == "one-to-one" and np.array_equal(source.index, target.index):
         weight = synapses.weight.reshape(-1)[target.index]
         return replace(synapses, weight=weight, **same)
+    if synapses.kind == "one-to-one":
+        own = synapses.weight.reshape(-1)[target.index, None]
+        weight = np.where(target.index[:, None] == source.index, own, 0)
+        return replace(synapses, kind="dense", weight=weight, **same)
     if not written:
+        count = _size(synapses.in_shape) * _size(synapses.out_shape)
+        if count > MAX_WRITTEN:
+            raise ModelError(
+                f"cut into cores they would be written out as {count:,} weights, at most "
+                f"{MAX_WRITTEN:,}",
+                node=synapses.name,
+            )
         written.append(written_out(synapses))
     pairs = np.ix_(target.index, source.index)
     return replace(

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from neurodeploy.costs.estimate import EnergyReport
 from neurodeploy.equivalence.compare import Cell
+from neurodeploy.equivalence.stage import Stage
 from neurodeploy.equivalence.statistics import Proportion
-from neurodeploy.equivalence.verdict import Stage, Verdict
+from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.pages import figures
 from neurodeploy.pages.markup import NONE, Html, element, join, section, table
 from neurodeploy.pages.page import Page
@@ -18,10 +19,15 @@ WORKS, EQUAL, COST = (
     "How equal is it?",
     "What does one inference cost?",
 )
-STAGES = {"passed": "PASSED", "failed": "FAILED", "not run": "NOT RUN", "incomplete": "INCOMPLETE"}
+STAGES = {
+    "passed": "PASSED",
+    "failed": "FAILED",
+    "not run": "NOT RUN",
+    "not applicable": "NOT APPLICABLE",
+    "incomplete": "INCOMPLETE",
+}
 Fact = tuple[str, object, object]
 """Name, value and kind."""
-NOT_ASKED = "the spikes of the source framework were not given, so the import was not checked"
 
 
 def badge(status: str) -> Html:
@@ -41,7 +47,7 @@ def alarms(verdict: Verdict) -> Html:
             cls=f"alarm {stage.status.replace(' ', '-')}",
         )
         for stage in verdict.stages
-        if stage.status != "passed"
+        if stage.status in ("failed", "not run")
     )
 
 
@@ -94,7 +100,7 @@ def _equal_headline(verdict: Verdict) -> Html:
 
 def _equal_facts(verdict: Verdict) -> Iterator[Fact]:
     for stage in verdict.stages:
-        if stage.status == "not run":
+        if not stage.layers:
             yield stage.name, badge(stage.status), ""
         else:
             yield stage.name, f"{stage.mismatches:,} of {stage.cells:,}", kind("counted")
@@ -129,7 +135,7 @@ def works(page: Page) -> Html:
                 "figcaption",
                 f"{unlabelled}Points ",
                 kind("simulated"),
-                ": reference in float64, chip in its bit-accurate integer arithmetic. Lines ",
+                ": reference in float64, chip in its own arithmetic, bit by bit. Lines ",
                 kind("derived"),
                 ": 95 % Wilson score intervals.",
             ),
@@ -148,7 +154,7 @@ def _status_text(verdict: Verdict) -> str:
         )
     if verdict.status == "incomplete":
         return f"Nothing failed, but this is not a pass: {names['not run']} did not run."
-    return "Every stage ran and passed."
+    return "Every stage that applies ran and passed."
 
 
 def equal(page: Page) -> Html:
@@ -185,16 +191,13 @@ def equal(page: Page) -> Html:
 
 def _stages(verdict: Verdict) -> Html:
     rows: list[tuple[object, ...]] = [_stage_row(stage) for stage in verdict.stages]
-    if all(stage.name != "import" for stage in verdict.stages):
-        absent = element("span", "not asked", cls="badge muted")
-        rows.insert(0, ("import", absent, "source model against reference", NONE, NONE, NOT_ASKED))
     result = join(("result", kind("simulated")), " ")
     heads = ("stage", "status", "compared", "samples", _counted("differing cells"), result)
     return table(heads, rows, numeric=(3, 4), cls="stages")
 
 
 def _stage_row(stage: Stage) -> tuple[object, ...]:
-    ran = stage.status != "not run"
+    ran = bool(stage.layers)
     return (
         stage.name,
         badge(stage.status),

@@ -24,16 +24,13 @@ def spikes(page: Page) -> Html:
     return section(
         "spikes",
         "4  Spikes",
-        element(
-            "p",
-            _key(rasters.BOTH, "spike in reference and chip"),
-            _key(rasters.MISSING, "reference only"),
-            _key(rasters.EXTRA, "chip only"),
-            kind("simulated"),
-            cls="key",
-        ),
+        rasters.key("chip"),
         *(
-            element("figure", element("h3", _sample_title(page, i)), _raster(page, i, drawn))
+            element(
+                "figure",
+                element("h3", _sample_title(page, i)),
+                _raster(page, i, drawn),
+            )
             for i in page.shown
         ),
         element(
@@ -49,10 +46,6 @@ def spikes(page: Page) -> Html:
 
 def _raster(page: Page, sample: int, names: list[str]) -> Html:
     return rasters.raster(page.verdict, sample, names)
-
-
-def _key(colour: str, text: str) -> Html:
-    return element("span", element("i", cls="swatch", style=f"background:{colour}"), text)
 
 
 def _sample_title(page: Page, sample: int) -> Html:
@@ -83,7 +76,7 @@ def resources(page: Page) -> Html:
             kind("derived"),
         ),
         table(
-            ("whole program", "used", "available", "", "unit", "kind", "source"),
+            ("whole program", "used", "available", "share", "unit", "kind", "source"),
             [_resource_row(item) for item in placement.total],
             numeric=(1, 2),
         ),
@@ -166,7 +159,7 @@ def lowering(page: Page) -> Html:
         body = element("p", "Model and chip mean the same by a step: nothing had to be lowered.")
     else:
         how = join(("how it was lowered", kind("derived")), " ")
-        body = table(("difference", "", "populations", how), rows, cls="lowered")
+        body = table(("difference", "lowered", "populations", how), rows, cls="lowered")
     known = evidence_of(page.program)
     sure = [
         element("p", "How sure it is that the chip does what the simulator does:"),
@@ -195,7 +188,7 @@ def ranges(page: Page) -> Html:
         )
         for item in page.program.ranges
     ]
-    heads = ("population", "register", "low", "high", "limits", "", "", "kind")
+    heads = ("population", "register", "low", "high", "limits", "within them", "basis", "kind")
     return section(
         "ranges",
         "7  Register ranges",

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from neurodeploy.costs.estimate import ARITHMETIC, EnergyReport, Line
 from neurodeploy.equivalence.compare import Layer
+from neurodeploy.equivalence.stage import Divergence
 from neurodeploy.equivalence.statistics import Proportion
+from neurodeploy.errors import InputError
 from neurodeploy.pages import svg
 from neurodeploy.pages.markup import Html, shortened
 from neurodeploy.pages.values import interval, magnitude, percent, rate
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY = "#8a939c"
+AROUND = 12
+"""Steps drawn before and after the first difference."""
 LABELS = 230.0
 """Pixels left of the axes, for labels."""
 VALUES = 330.0
@@ -82,6 +86,35 @@ def mismatches(layers: Sequence[Layer]) -> Html:
             _after(ax, index, 14, rate(layer.mismatches, layer.cells), weight="bold")
             _after(ax, index, 98, f"{layer.mismatches:,} of {layer.cells:,} cells", color=svg.MUTED)
         return svg.inline(figure, "mismatches", "Share of differing cells per layer")
+
+
+def membrane(first: Divergence, anchor: str) -> Html:
+    """Both potentials of the neuron that differs first, some steps before and after."""
+    if first.expected_trace is None or first.trace is None:
+        raise InputError("the divergence has no potentials to draw")
+    start = max(0, first.cell.step - AROUND)
+    stop = min(len(first.trace), first.cell.step + AROUND + 1)
+    steps = range(start, stop)
+    with svg.style():
+        figure = svg.canvas(240.0)
+        ax = svg.axes(figure, 60, 10, svg.WIDTH - 330, 190)
+        ax.grid(axis="y")
+        ax.axhline(first.threshold, color=svg.MUTED, linewidth=1.5, linestyle="--")
+        ax.axvline(first.cell.step, color=svg.GRID, linewidth=8, zorder=0)
+        ax.plot(steps, first.expected_trace[start:stop], "o-", color=BLUE, linewidth=2)
+        ax.plot(steps, first.trace[start:stop], "s--", color=VERMILLION, linewidth=2)
+        ax.set_xlabel("step")
+        ax.set_ylabel("potential")
+        names = (("reference", BLUE), ("chip", VERMILLION), ("threshold", svg.MUTED))
+        for row, (name, colour) in enumerate(names):
+            y = 0.9 - 0.13 * row
+            ax.plot((1.04, 1.08), (y, y), color=colour, linewidth=3, clip_on=False,
+                    transform=ax.transAxes)  # fmt: skip
+            ax.text(1.1, y, name, va="center", transform=ax.transAxes)
+        what = (
+            f"Membrane potential of {shortened(first.cell.population)} around its first difference"
+        )
+        return svg.inline(figure, anchor, what)
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,11 @@ def render(page: Page) -> str:
         cards=answers.cards(page),
         kinds=evidence.kinds(),
         sections="\n".join(sections),
-        data=_json(page.to_dict()),
+        data=as_json(page.to_dict()),
     )
 
 
-def _json(data: Mapping[str, Any]) -> str:
+def as_json(data: Mapping[str, Any]) -> str:
     """JSON that can stand in a script element: no `<`, which could end it or open a comment."""
     return json.dumps(_plain(data), allow_nan=False).replace("<", "\\u003c")
 

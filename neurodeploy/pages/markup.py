@@ -41,7 +41,12 @@ def join(parts: Iterable[object], separator: str = "") -> Html:
 
 
 def element(name: str, *children: object, cls: str = "", **attributes: object) -> Html:
-    """`<name class="cls" key="value">children</name>`; an underscore in a key means a hyphen."""
+    """`<name class="cls" key="value">children</name>`; an underscore in a key means a hyphen.
+
+    A figure can be wider than its page and scrolls then, also with the keyboard.
+    """
+    if name == "figure":
+        attributes["tabindex"] = 0
     pairs = {"class": cls, **attributes} if cls else attributes
     start = "".join(f' {key.replace("_", "-")}="{escape(value)}"' for key, value in pairs.items())
     return Html(f"<{name}{start}>{join(children)}</{name}>")
@@ -70,4 +75,4 @@ def table(
         for row in rows
     ]
     inner = element("table", element("thead", head), element("tbody", *body), cls=cls)
-    return element("div", inner, cls="wide")
+    return element("div", inner, cls="wide", tabindex=0)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.pages import svg
 from neurodeploy.pages.figures import BLUE, VERMILLION
-from neurodeploy.pages.markup import Html, shortened
+from neurodeploy.pages.markup import Html, element, shortened
+from neurodeploy.pages.values import kind
 from neurodeploy.trace import Spikes
 
 if TYPE_CHECKING:
@@ -32,8 +33,21 @@ def panels(names: list[str]) -> list[str]:
     return [*names[: MOST_PANELS - 1], names[-1]]
 
 
-def raster(verdict: Verdict, sample: int, names: list[str]) -> Html:
-    """One sample: a panel for each of `names`, inputs and populations."""
+def key(actual: str) -> Html:
+    """What the colours mean."""
+    swatches = (
+        element("span", element("i", cls="swatch", style=f"background:{colour}"), text)
+        for colour, text in (
+            (BOTH, f"spike in reference and {actual}"),
+            (MISSING, "reference only"),
+            (EXTRA, f"{actual} only"),
+        )
+    )
+    return element("p", *swatches, kind("simulated"), cls="key")
+
+
+def raster(verdict: Verdict, sample: int, names: list[str], anchor: str = "raster") -> Html:
+    """One sample: a panel for each of `names`, inputs and populations; ids begin with `anchor`."""
     columns = min(COLUMNS, len(names))
     lines = -(-len(names) // columns)
     width = svg.WIDTH / columns
@@ -47,7 +61,7 @@ def raster(verdict: Verdict, sample: int, names: list[str]) -> Html:
             )
             _panel(ax, verdict.reference.spikes[name][sample], verdict.trace.spikes[name][sample])
             ax.set_title(shortened(name, 24), loc="left", size=12, weight="bold", pad=6)
-        return svg.inline(figure, f"raster-{sample}", f"Spikes of sample {sample}")
+        return svg.inline(figure, f"{anchor}-{sample}", f"Spikes of sample {sample}")
 
 
 def _panel(ax: Axes, expected: Spikes, actual: Spikes) -> None:

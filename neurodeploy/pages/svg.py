@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PIXELS_PER_INCH = 72
 WIDTH = 1040.0
 INK, MUTED, GRID = "#1b1f24", "#5a6470", "#dfe3e8"
+THEMED = {INK: "ink", MUTED: "muted", GRID: "line", "#0072b2": "blue"}
+"""Colours that the page's style sheet chooses, for a light page and a dark one."""
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "neurodeploy",  # ids do not change from run to run
@@ -88,7 +90,10 @@ def inline(figure: Figure, name: str, description: str) -> Html:
     title = ElementTree.Element("title")
     title.text = description
     root.insert(0, title)
-    return Html(ElementTree.tostring(root, encoding="unicode"))
+    text = ElementTree.tostring(root, encoding="unicode")
+    for colour, variable in THEMED.items():
+        text = text.replace(f": {colour}", f": var(--{variable})")
+    return Html(text)
 
 
 def _clean(root: ElementTree.Element, name: str) -> None:

@@ -5,7 +5,7 @@ A pass is a frozen dataclass whose fields are its options; its meaning stands in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from neurodeploy.errors import ModelError
 from neurodeploy.network import Network
 from neurodeploy.passes.merge_linear import MergeLinear
 
-__all__ = ["MergeLinear", "Pass", "run_passes"]
+__all__ = ["TOLERANCE", "MergeLinear", "Pass", "rewrites", "run_passes"]
 
 TOLERANCE = 1e-9
 PROBES = 4
@@ -39,11 +39,18 @@ def run_passes(network: Network, passes: Sequence[Pass]) -> Network:
     ModelError
         A pass changed a population or a connection's currents by more than 1e-9 relative.
     """
+    for _, after in rewrites(network, passes):
+        network = after
+    return network
+
+
+def rewrites(network: Network, passes: Sequence[Pass]) -> Iterator[tuple[str, Network]]:
+    """Name and result of each pass; raises as `run_passes`."""
     for step in passes:
         after = step.run(network)
         _check_same(network, after, step.name)
+        yield step.name, after
         network = after
-    return network
 
 
 def _check_same(before: Network, after: Network, name: str) -> None:

@@ -274,7 +274,19 @@ def test_json_is_one_document(folder: Path, capsys, command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "inspect", "compile", "convert", "run", "verify", "energy", "lava", "targets"],
+    [
+        "demo",
+        "inspect",
+        "compile",
+        "convert",
+        "run",
+        "verify",
+        "diff",
+        "report",
+        "energy",
+        "lava",
+        "targets",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -301,6 +313,7 @@ def bad_files(folder: Path) -> None:
     np.save(folder / "analog.npy", np.full((20, 12, 6), 0.5))
     np.save(folder / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
     (folder / "cut.npy").write_bytes((folder / "x.npy").read_bytes()[:100])
+    np.savez(folder / "other.npz", other=np.zeros((20, 12, 4), np.uint8))
     program = (folder / "m.ndp").read_bytes()
     (folder / "cut.ndp").write_bytes(program[: len(program) // 2])
     (folder / "odd.ndp").write_bytes(program.replace(b"loihi2", b"loihi9"))
@@ -340,6 +353,23 @@ BAD = {
         ["verify", "m.ndp", "--inputs", "x.npy", "--labels", "x.npy", "--no-vendor"],
         "labels have shape",
     ),
+    "unknown gate": (
+        ["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--fail-under", "luck=1"],
+        "--fail-under: 'luck=1' is no gate, expected agreement=VALUE",
+    ),
+    "gate without a number": (
+        ["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--fail-over", "mismatch-rate"],
+        "expected accuracy-drop=VALUE or mismatch-rate=VALUE",
+    ),
+    "gate without labels": (
+        ["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--fail-over", "accuracy-drop=0"],
+        "gate accuracy-drop: needs labels",
+    ),
+    "source of one array": (
+        ["verify", "m.ndp", "--inputs", "x.npy", "--no-vendor", "--source", "x.npy"],
+        "expected an .npz with one per population",
+    ),
+    "nothing in common": (["diff", "m.ndp", "other.npz", "--inputs", "x.npy"], "in common"),
     "unwritable output": (
         ["compile", "model.nir", "--target", "loihi2", "--calibration", "x.npy", "-o", "no/m.ndp"],
         "cannot be written",

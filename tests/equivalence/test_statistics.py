@@ -1,4 +1,4 @@
-"""The Wilson score interval."""
+"""The Wilson score interval, how many samples it needs, and the exact test of McNemar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.equivalence.statistics import Proportion, agreement
+from neurodeploy.equivalence.statistics import (
+    Paired,
+    Proportion,
+    agreement,
+    paired,
+    samples_needed,
+)
+from neurodeploy.errors import InputError
 
 Z = 1.959963984540054
 """Quantile 0.975 of the normal distribution."""
@@ -59,3 +66,38 @@ def test_agreement_counts_equal_entries() -> None:
     assert found.value == 0.5
     plain = json.loads(json.dumps(found.to_dict()))
     assert plain["low"] < plain["value"] < plain["high"]
+
+
+@given(st.floats(0, 1), st.floats(0.002, 0.49))
+def test_the_samples_needed_are_the_least_that_do(proportion: float, margin: float) -> None:
+    def half(n: int) -> float:
+        root = math.sqrt(proportion * (1 - proportion) / n + Z * Z / (4 * n * n))
+        return Z * root / (1 + Z * Z / n)
+
+    n = samples_needed(proportion, margin)
+    assert half(n) <= margin * (1 + 1e-12)
+    assert n == 1 or half(n - 1) > margin * (1 - 1e-12)
+
+
+def test_samples_needed_for_common_margins() -> None:
+    """Near the normal approximation z² p (1 - p) / m²: 9604 for 1/2 and 1 %."""
+    assert abs(samples_needed(0.5, 0.01) - (9604 - Z * Z)) < 1.5
+    assert samples_needed(1.0, 0.01) == math.ceil(Z * Z * (1 / 0.02 - 1))
+    for bad in ((1.1, 0.01), (0.5, 0.0), (0.5, 0.5), (math.nan, 0.1)):
+        with pytest.raises(InputError):
+            samples_needed(*bad)
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (1, 0), (5, 0), (3, 3), (2, 11), (40, 61), (900, 1000)])
+def test_mcnemar_is_the_exact_binomial_test(pair: tuple[int, int]) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(pair[0], sum(pair)).pvalue if sum(pair) else 1.0
+    assert Paired(*pair).p_value == pytest.approx(expected, rel=1e-9)
+    assert Paired(*pair[::-1]).p_value == Paired(*pair).p_value
+
+
+def test_pairs_are_counted_where_one_is_right() -> None:
+    found = paired(np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 0, 0], bool))
+    assert found == Paired(lost=2, gained=1)
+    assert json.loads(json.dumps(found.to_dict()))["p_value"] == 1.0

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from neurodeploy import reference
-from neurodeploy.equivalence.verdict import Gates, Stage, Verdict, verify
+from neurodeploy.equivalence.gates import Gates
+from neurodeploy.equivalence.stage import Stage
+from neurodeploy.equivalence.verdict import Verdict, verify
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.network import Network
 from neurodeploy.program import Golden, Neurons, Program
@@ -87,12 +89,19 @@ def check(case: tuple[Program, Network, Spikes], run: Vendor = honest, **options
 
 
 def test_all_stages_pass(case: Any) -> None:
-    verdict = check(case, gates=Gates(agreement=0.5))
-    assert [s.name for s in verdict.stages] == ["lowering", "golden", "vendor"]
-    assert {s.status for s in verdict.stages} == {"passed"}
+    program, net, spikes = case
+    verdict = check(
+        case,
+        gates=Gates(agreement=0.5),
+        source=reference.simulate(net, spikes).spikes,
+        before={"merge-linear": net},
+    )
+    names = ["import", "pass merge-linear", "lowering", "mapping", "golden", "vendor"]
+    assert [s.name for s in verdict.stages] == names
+    assert verdict.stage("mapping").status == "not applicable"
+    assert {s.status for s in verdict.stages if s.name != "mapping"} == {"passed"}
     assert verdict.status == "passed"
     assert verdict.passed
-    assert verdict.program_hash == case[0].hash
     cells = 6 * 12 * (72 + 8 + 3)
     assert verdict.stage("lowering").cells == verdict.stage("vendor").cells == cells
     assert verdict.stage("golden").cells == cells // 3
@@ -105,7 +114,8 @@ def test_all_stages_pass(case: Any) -> None:
     ]
     plain = json.loads(json.dumps(verdict.to_dict()))
     assert plain["status"] == "passed"
-    assert [s["name"] for s in plain["stages"]] == ["lowering", "golden", "vendor"]
+    assert [s["name"] for s in plain["stages"]] == names
+    assert verdict.program_hash == program.hash
 
 
 # --- status --------------------------------------------------------------------------------------
@@ -116,6 +126,8 @@ def test_all_stages_pass(case: Any) -> None:
     [
         (["passed", "passed"], "passed"),
         (["passed", "not run"], "incomplete"),
+        (["passed", "not applicable"], "passed"),
+        (["not applicable"], "incomplete"),
         (["not run", "not run"], "incomplete"),
         (["passed", "failed"], "failed"),
         (["failed", "not run"], "failed"),
@@ -282,13 +294,17 @@ def test_gates_of_agreement(case: Any) -> None:
 
 
 def test_gates_of_accuracy(case: Any) -> None:
-    """With labels, only the drop against the reference counts."""
+    """With labels, the drop against the reference counts where nothing else is asked."""
     program, net, spikes = case
     decided = simulate(program, spikes, MACHINE).decisions("lif3")
-    verdict = check(case, labels=decided, gates=Gates(agreement=1.1))
+    verdict = check(case, labels=decided)
     assert verdict.accuracy is not None
     assert verdict.accuracy.value == 1.0
     assert verdict.stage("lowering").status == "passed"
+    assert [gate.name for gate in verdict.stage("lowering").gates] == ["accuracy drop"]
+    both = check(case, labels=decided, gates=Gates(agreement=1.1, accuracy_drop=0))
+    assert [gate.passed for gate in both.stage("lowering").gates] == [True, False]
+    assert both.status == "failed"
     wrong = replace(
         program,
         synapses=tuple(

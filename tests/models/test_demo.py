@@ -42,7 +42,9 @@ def test_every_stage_ran_and_passed(demo) -> None:
     assert demo["verdict"]["status"] == "passed"
     assert [s["name"] for s in demo["verdict"]["stages"]] == [
         "import",
+        "pass merge-linear",
         "lowering",
+        "mapping",
         "golden",
         "vendor",
     ]

@@ -237,12 +237,13 @@ def test_a_failed_stage_is_loud(write: Callable[..., str]) -> None:
     assert "INCOMPLETE" not in page.text
 
 
-def test_an_import_that_was_not_asked_for_is_named(write: Callable[..., str]) -> None:
+def test_what_a_target_does_not_have_is_said_quietly(write: Callable[..., str]) -> None:
     parts = case()
-    assert "not asked" in Reader(write(parts)).text
-    stage = replace(parts.verdict.stage("golden"), name="import")
-    verdict = replace(parts.verdict, stages=(stage, *parts.verdict.stages))
-    assert "not asked" not in Reader(write(parts._replace(verdict=verdict))).text
+    stage = Stage("mapping", "core by core", "not applicable", "the target has no cores")
+    verdict = replace(parts.verdict, stages=(*parts.verdict.stages, stage))
+    page = Reader(write(parts._replace(verdict=verdict)))
+    assert page.text.count("NOT APPLICABLE") == 2  # card, table of stages
+    assert not any(value and "alarm" in value for value in page.values("class"))
 
 
 def test_the_first_divergence_is_in_words(write: Callable[..., str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import neurodeploy as nd
 from neurodeploy.pages.html import report
 from neurodeploy.program import Program
+from neurodeploy.reference import simulate
 from neurodeploy.semantics import to_metadata
 from tests.builders import DT, NONE, SUBTRACT, chain, lif, network, spikes_for
 
@@ -35,9 +36,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 def test_every_stage_of_verification_runs_and_passes(program: Program, tmp_path: Path) -> None:
-    verdict = nd.verify(program, SPIKES)
+    reference = simulate(nd.network_of(program), SPIKES)
+    verdict = nd.verify(program, SPIKES, source=reference.spikes)
     assert verdict.passed
-    assert [stage.name for stage in verdict.stages] == ["lowering", "golden", "vendor"]
+    assert [stage.name for stage in verdict.stages] == [
+        "import", "pass merge-linear", "lowering", "mapping", "golden", "vendor"
+    ]  # fmt: skip
+    assert "float32 states" in verdict.stage("lowering").title
     assert verdict.stage("vendor").mismatches == 0
     assert verdict.stage("vendor").cells == SPIKES.shape[0] * SPIKES.shape[1] * 20
     assert "no vendor's software" in verdict.stage("vendor").title
