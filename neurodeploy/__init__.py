@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         bundle,
         compile,
         energy,
+        explore,
         load,
         network_of,
         place,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         write,
     )
     from neurodeploy.equivalence.verdict import Gates, Verdict
+    from neurodeploy.exploration import Constraints, Exploration
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
     from neurodeploy.frontends.snntorch import from_snntorch
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from neurodeploy.trace import Trace
 
 __all__ = [
+    "Constraints",
+    "Exploration",
     "Gates",
     "Network",
     "Program",
@@ -53,6 +57,7 @@ __all__ = [
     "compile",
     "diff",
     "energy",
+    "explore",
     "find_targets",
     "from_snntorch",
     "get_target",
@@ -69,6 +74,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Constraints": "exploration",
+    "Exploration": "exploration",
     "Gates": "equivalence.verdict",
     "Network": "network",
     "Program": "program",
@@ -78,6 +85,7 @@ _HOMES = {
     "comparisons": "frontends.comparisons",
     "compile": "api",
     "energy": "api",
+    "explore": "api",
     "find_targets": "target",
     "from_snntorch": "frontends.snntorch",
     "get_target": "target",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli import bundles, inspection, tables
+from neurodeploy.cli import bundles, exploring, inspection, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -342,6 +342,7 @@ COMMANDS = (
         _energy_arguments,
         _energy,
     ),
+    exploring.explore,
     Command(
         "targets", "list installed targets", "neurodeploy targets", _targets_arguments, _targets
     ),
