@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         bundle,
         compile,
         energy,
+        explore,
         load,
         network_of,
         place,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
     from neurodeploy.equivalence.gates import Gates
     from neurodeploy.equivalence.verdict import Verdict
+    from neurodeploy.exploration import Constraints, Exploration
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
     from neurodeploy.frontends.snntorch import from_snntorch
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from neurodeploy.trace import Trace
 
 __all__ = [
+    "Constraints",
+    "Exploration",
     "Gates",
     "Network",
     "Program",
@@ -54,6 +58,7 @@ __all__ = [
     "compile",
     "diff",
     "energy",
+    "explore",
     "find_targets",
     "from_snntorch",
     "get_target",
@@ -70,6 +75,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Constraints": "exploration",
+    "Exploration": "exploration",
     "Gates": "equivalence.gates",
     "Network": "network",
     "Program": "program",
@@ -79,6 +86,7 @@ _HOMES = {
     "comparisons": "frontends.comparisons",
     "compile": "api",
     "energy": "api",
+    "explore": "api",
     "find_targets": "target",
     "from_snntorch": "frontends.snntorch",
     "get_target": "target",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nir
-import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy import reference
-from neurodeploy._version import __version__
+from neurodeploy.compilation import PASSES, calibrated, completed, lowered
 from neurodeploy.equivalence.gates import Gates
 from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
@@ -23,8 +20,8 @@ from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
 from neurodeploy.network import Network
-from neurodeploy.passes import MergeLinear, rewrites, run_passes
-from neurodeploy.program import Golden, Program
+from neurodeploy.passes import rewrites, run_passes
+from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import (
@@ -32,17 +29,15 @@ from neurodeploy.target import (
     Bundles,
     Reads,
     Report,
-    TakesAnalog,
+    Settings,
     cores_of,
     get_backend,
     get_target,
 )
 from neurodeploy.trace import (
     Inputs,
-    Messages,
     Spikes,
     Trace,
-    check_currents,
     check_inputs,
     check_labels,
 )
@@ -50,13 +45,11 @@ from neurodeploy.trace import (
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
     from neurodeploy.costs.ranking import Ranking
+    from neurodeploy.exploration import Constraints, Exploration
     from neurodeploy.frontends.nir_write import Profile, Written
     from neurodeploy.mapping.placement import Placement
 
 logger = logging.getLogger(__name__)
-
-GOLDEN_SAMPLES = 4
-PASSES = (MergeLinear(),)
 
 
 def load(
@@ -97,6 +90,7 @@ def compile(  # the verb's name; the builtin is not used here
     target: str,
     calibration: Inputs,
     semantics: Semantics | Preset | str | None = None,
+    settings: Settings | None = None,
 ) -> Program:
     """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
@@ -112,6 +106,7 @@ def compile(  # the verb's name; the builtin is not used here
         such.  The first four samples become the program's golden traces.
     semantics: for neurons of a file that does not say what a step means; also by name, such as
         `norse`.
+    settings: of populations, such as a candidate of `explore` has; not for a file of integers.
 
     Raises
     ------
@@ -125,47 +120,16 @@ def compile(  # the verb's name; the builtin is not used here
         isinstance(source, (str, Path))
         and isinstance(chip, Reads)
         and (Path(source).suffix in chip.suffixes)
+        and settings is None
     ):
         program = chip.read(Path(source))
         spikes = check_inputs(calibration, program.input_shapes, program.graded)
     else:
         network = source if isinstance(source, Network) else load(source, semantics)
-        network = run_passes(network, PASSES)
-        shapes = {port.name: port.shape for port in network.inputs}
-        graded = {port.name for port in network.inputs if port.graded}
-        if isinstance(chip, TakesAnalog) and chip.analog:
-            given = check_currents(calibration, shapes)
-        else:
-            given = check_inputs(calibration, shapes, graded)
-        record = tuple(population.name for population in network.populations)
-        program = chip.lower(network, reference.simulate(network, given, record=record))
-        spikes = check_inputs(given, shapes, program.graded, program.grids)
-    violations = chip.check(program)
-    if violations:
-        raise DesignRuleError(violations)
-    golden_inputs = {name: array[:GOLDEN_SAMPLES] for name, array in spikes.items()}
-    trace = simulate(program, golden_inputs, chip.machine)
-    sent = {population.name: trace.sent(population.name) for population in program.populations}
-    golden = Golden(golden_inputs, sent)
-    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
-    violations = chip.check(program)  # rates and recordings, which the golden traces say
-    if violations:
-        raise DesignRuleError(violations)
-    return program
-
-
-def _provenance(calibration: Mapping[str, Messages]) -> dict[str, str]:
-    digest = hashlib.sha256()
-    for name in sorted(calibration):
-        digest.update(name.encode())
-        digest.update(str(calibration[name].shape).encode())
-        digest.update(calibration[name].tobytes())
-    return {
-        "neurodeploy": __version__,
-        "nir": nir.version,
-        "numpy": np.__version__,
-        "calibration": digest.hexdigest(),
-    }
+        network, given, trace = calibrated(network, chip, calibration)
+        program = lowered(chip, network, trace, settings)
+        spikes = check_inputs(given, program.input_shapes, program.graded, program.grids)
+    return completed(program, chip, spikes)
 
 
 def network_of(program: Program) -> Network:
@@ -313,6 +277,56 @@ def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None 
         draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
     )
     return rank(first, second, chip.title)
+
+
+def explore(
+    source: nir.NIRGraph | Network | str | Path,
+    *,
+    target: str,
+    inputs: Inputs,
+    labels: NDArray[Any] | None = None,
+    constraints: Constraints | None = None,
+    budget: int = 64,
+    state: str | Path | None = None,
+    semantics: Semantics | Preset | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exploration:
+    """Search the settings of a target, population by population; see `exploration`.
+
+    Every candidate is compiled with `inputs` as calibration and run on them in the bit-accurate
+    simulator.  `compile` with the `settings` of one gives its program.
+
+    Parameters
+    ----------
+    inputs: (samples, steps, *shape), spikes or analog values.
+    labels: integer class per sample; without them decisions are compared with the reference's.
+    budget: candidates to try at most.
+    state: a file that gets every candidate as soon as it was evaluated; a search that finds it
+        does not evaluate these again and ends as if it had never stopped.
+
+    Raises
+    ------
+    InputError
+        The target has nothing to choose, or no figures for a constraint.
+    FileError
+        The state is of another model, target, data or version.
+    """
+    from neurodeploy import exploration
+
+    chip = get_target(target)
+    network = source if isinstance(source, Network) else load(source, semantics)
+    network, given, trace = calibrated(network, chip, inputs)
+    return exploration.explore(
+        network,
+        chip,
+        given,
+        trace,
+        labels=check_labels(labels, trace.samples),
+        constraints=constraints or exploration.Constraints(),
+        budget=budget,
+        state=None if state is None else Path(state),
+        progress=progress,
+    )
 
 
 def place(program: Program) -> Placement:

@@ -284,6 +284,38 @@ class TakesAnalog(Protocol):
         """Whether this one does."""
 
 
+Settings = Mapping[str, Mapping[str, float]]
+"""Population -> choice -> value; what is not named is as in `Target.lower`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What can be chosen for each population when a network is put on a chip.
+
+    Attributes
+    ----------
+    values: what there is to choose from; the first is what `Target.lower` takes, and each loses
+        more than the one before it.
+    text: what it is.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    text: str
+
+
+@runtime_checkable
+class Explores(Protocol):
+    """A target that can put a network on its chip in several ways."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What can be chosen."""
+
+    def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
+        """As `Target.lower`, with settings among `choices`."""
+
+
 @runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""

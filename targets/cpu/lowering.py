@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,6 +42,7 @@ from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.ranges import Neuron, certify, reach
 from neurodeploy.trace import Trace
 
+_NO_BITS: Mapping[str, int] = MappingProxyType({})
 CALIBRATION_MARGIN = 2.0
 HEADROOM = 0.98
 RESETS = {
@@ -54,13 +57,19 @@ RESETS = {
 """`reset` register by a model's reset and its timing."""
 
 
-def lower(network: Network, calibration: Trace, target: FixedPoint) -> Program:
+def lower(
+    network: Network,
+    calibration: Trace,
+    target: FixedPoint,
+    weight_bits: Mapping[str, int] = _NO_BITS,
+) -> Program:
     """Lower every population; everything that cannot be lowered is reported at once.
 
     Parameters
     ----------
     network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
     calibration: reference trace with states `v` and `x` of every population.
+    weight_bits: of populations whose weights have fewer bits than the format's.
 
     Raises
     ------
@@ -69,13 +78,17 @@ def lower(network: Network, calibration: Trace, target: FixedPoint) -> Program:
     ModelError
         Parameters that have no place on the grid.
     """
+
+    def place(population: Population) -> Placed:
+        bits = weight_bits.get(population.name, target.weight_bits)
+        unit = _Unit(network, population, replace(target, weight_bits=bits))
+        return unit.place(calibration.states[population.name])
+
     return lower_each(
         network,
         target.name,
         refused=lambda population: _refused(network, population),
-        place=lambda population: _Unit(network, population, target).place(
-            calibration.states[population.name]
-        ),
+        place=place,
     )
 
 

@@ -12,7 +12,7 @@ from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend
+from neurodeploy.target import Backend, Choice, Settings
 from neurodeploy.targets.cpu import dynamics, lowering, rules
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine
@@ -76,6 +76,17 @@ class Cpu:
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""
         return dynamics.dynamics(program.population(model.name), self.format.weight_limit)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Widths of weights, down from the format's."""
+        widths = tuple(float(bits) for bits in range(self.format.weight_bits, 1, -1))
+        return (Choice("weight_bits", widths, "bits of a weight, with its sign"),)
+
+    def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
+        """See `lowering.lower`."""
+        bits = {name: int(own["weight_bits"]) for name, own in settings.items()}
+        return lowering.lower(network, calibration, self.format, bits)
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -56,12 +57,16 @@ from neurodeploy.targets.loihi.scale import (
     quantised_sum,
 )
 from neurodeploy.targets.loihi.sums import summed
-from neurodeploy.targets.loihi.unit import Arrival, Unit, misfits, unit_of
+from neurodeploy.targets.loihi.unit import WEIGHT_BITS, Arrival, Unit, misfits, unit_of
 from neurodeploy.timing import closed_too_soon, depths, waiting
 from neurodeploy.trace import Trace
 
+_NO_BITS: Mapping[str, int] = MappingProxyType({})
 
-def lower(network: Network, calibration: Trace, target: str) -> Program:
+
+def lower(
+    network: Network, calibration: Trace, target: str, weight_bits: Mapping[str, int] = _NO_BITS
+) -> Program:
     """Lower every population; everything that cannot be lowered is reported at once.
 
     Parameters
@@ -69,6 +74,7 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
     calibration: reference trace with states `v` and `x` of every population; inputs among its
         values are analog (see `analog`).
+    weight_bits: of populations into which weights have fewer than 8 bits.
 
     Raises
     ------
@@ -79,13 +85,17 @@ def lower(network: Network, calibration: Trace, target: str) -> Program:
     """
     feeds = Feeds.of(network, calibration)
     depth = depths(network, feeds.steps)
+
+    def place(population: Population) -> Placed:
+        unit = unit_of(network, population, depth, feeds)
+        unit = replace(unit, weight_bits=weight_bits.get(population.name, WEIGHT_BITS))
+        return _place(unit, calibration.states[population.name], depth)
+
     program = lower_each(
         network,
         target,
         refused=lambda population: (*refused(population), *misfits(network, population)),
-        place=lambda population: _place(
-            unit_of(network, population, depth, feeds), calibration.states[population.name], depth
-        ),
+        place=place,
         problems=closed_too_soon(network, "Loihi"),
     )
     program = summed(_fed(program, network, feeds))
@@ -120,7 +130,7 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
     """Choose the scale and round everything onto the grid."""
     population = unit.population
     scale = choose_scale(unit, states)
-    arriving = [_synapses(arrival, population, scale) for arrival in unit.arrivals]
+    arriving = [_synapses(arrival, unit, scale) for arrival in unit.arrivals]
     resets = _resets(unit, scale)
     mantissa, bias_exponent = _mantissa(unit, scale)
     direct = [_bias_input(bias, population, depth) for bias in unit.biases]
@@ -162,9 +172,9 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
     return Placed(neurons, synapses, notes, tuple(ranges))
 
 
-def _synapses(arrival: Arrival, population: Population, scale: float) -> Synapses:
-    weight, exponent = quantise(arrival.weight * scale, arrival.least)
-    placed = Synapses.of(arrival.connection, arrival.op, weight, exponent, population.shape)
+def _synapses(arrival: Arrival, unit: Unit, scale: float) -> Synapses:
+    weight, exponent = quantise(arrival.weight * scale, arrival.least, unit.weight_bits)
+    placed = Synapses.of(arrival.connection, arrival.op, weight, exponent, unit.population.shape)
     placed = replace(placed, delay=arrival.delay, graded=arrival.messages is not None)
     return placed if arrival.single is None else replace(placed, kind="one-to-one", groups=1)
 

@@ -28,7 +28,7 @@ from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT, STATE_SHIFT
 from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, worst_case
-from neurodeploy.targets.loihi.unit import Unit
+from neurodeploy.targets.loihi.unit import WEIGHT_BITS, Unit
 
 WEIGHT_LIMIT = 254
 WEIGHT_EXPONENT_LIMIT = 6
@@ -36,7 +36,6 @@ BIAS_MANTISSA_LIMIT = (1 << 12) - 1
 BIAS_EXPONENT_LIMIT = 7
 CALIBRATION_MARGIN = 2.0
 HEADROOM = 0.98
-MAX_LEVELS = WEIGHT_LIMIT // 2
 
 
 def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
@@ -55,7 +54,7 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     proven = min(registers, _state_limit(_proven_reach(unit)))
     scale = _on_the_weights_grid(unit, proven) or _fitting(unit, proven)
     largest, least = unit.finest
-    if scale is None or largest * scale < WEIGHT_LIMIT * 2.0 ** (least - 1):
+    if scale is None or largest * scale < unit.weight_limit * 2.0 ** (least - 1):
         limit = max(proven, min(registers, _state_limit(_observed_reach(unit, states))))
         scale = _on_the_weights_grid(unit, limit) or _fitting(unit, limit)
     if scale is None:
@@ -68,16 +67,18 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     return scale
 
 
-def quantise(values: FloatArray, least: int = 0) -> tuple[IntArray, int]:
-    """(w, e) with values ~ w 2^e: w even and at most 254 in magnitude, e >= `least` the lowest.
+def quantise(values: FloatArray, least: int = 0, bits: int = WEIGHT_BITS) -> tuple[IntArray, int]:
+    """(w, e) with values ~ w 2^e: e >= `least` the lowest, w a multiple of s = 2^(9-bits) (Lava's
+    `num_weight_bits` with weights of both signs) and at most 256 - s in magnitude.
 
-    Rounds to the nearest multiple of 2^(e+1), halves to even multiples.
+    Rounds to the nearest multiple of s 2^e, halves to even multiples.
     """
+    step = 1 << (9 - bits)
     largest = float(np.abs(values).max(initial=0.0))
     exponent = least
-    while 2 * np.rint(largest / 2.0 ** (exponent + 1)) > WEIGHT_LIMIT:
+    while step * np.rint(largest / (step * 2.0**exponent)) > 256 - step:
         exponent += 1
-    return 2 * np.rint(values / 2.0 ** (exponent + 1)).astype(np.int64), exponent
+    return step * np.rint(values / (step * 2.0**exponent)).astype(np.int64), exponent
 
 
 def quantised_sum(values: FloatArray) -> list[tuple[IntArray, int]]:
@@ -101,14 +102,15 @@ def _on_the_weights_grid(unit: Unit, limit: float) -> float | None:
     From 254 on, rounding V moves no multiple up to 127 to another; a self-synapse needs an even V.
     """
     arrivals = [arrival for arrival in unit.arrivals if arrival.weight.any()]
-    steps = [grid_step(arrival.weight, MAX_LEVELS) for arrival in arrivals]
+    levels = (1 << (unit.weight_bits - 1)) - 1
+    steps = [grid_step(arrival.weight, levels) for arrival in arrivals]
     found = [step for step in steps if step is not None]
     if len(found) < len(steps):
         return None
     found += [bias.gain * bias.analog.step for bias in unit.biases if bias.analog.step is not None]
     if not found or limit < 2:
         return None
-    least = [arrival.least for arrival in arrivals]
+    least = [arrival.least + WEIGHT_BITS - unit.weight_bits for arrival in arrivals]
     least += [-STATE_SHIFT] * (len(found) - len(least))
     scale = 2.0 ** math.floor(math.log2(limit * found[0])) / found[0]
     powers = np.log2(scale * np.array(found))
@@ -130,9 +132,9 @@ def _fitting(unit: Unit, limit: float) -> float | None:
     if largest == 0.0:
         scale = limit if unit.biases else min(limit, float(WEIGHT_LIMIT))
     else:
-        room = max(limit * largest / WEIGHT_LIMIT, 2.0**least)
+        room = max(limit * largest / unit.weight_limit, 2.0**least)
         exponent = min(WEIGHT_EXPONENT_LIMIT, math.floor(math.log2(room)))
-        scale = min(limit, WEIGHT_LIMIT * 2.0**exponent / largest)
+        scale = min(limit, unit.weight_limit * 2.0**exponent / largest)
     if scale < 2 or not unit.population.spiking:
         return scale if scale >= 2 else None
     most = 0.0 if unit.amount is None else float(unit.amount.max())
@@ -152,14 +154,14 @@ def self_weight(limit: float) -> tuple[int, int]:
 
 def _registers(unit: Unit) -> float:
     """Largest V for which threshold, weights, reset and bias fit their registers."""
-    largest_weight = WEIGHT_LIMIT << WEIGHT_EXPONENT_LIMIT
+    own = WEIGHT_LIMIT << WEIGHT_EXPONENT_LIMIT
     offset = (BIAS_MANTISSA_LIMIT << BIAS_EXPONENT_LIMIT) / STATE_UNIT
     limits = [_over(offset, unit.offset_reach)]
-    limits.append(_over(largest_weight, unit.largest))
+    limits.append(_over(unit.weight_limit << WEIGHT_EXPONENT_LIMIT, unit.largest))
     if unit.population.spiking:
         limits.append(VTH_LIMIT)
     if unit.amount is not None:
-        limits.append(_over(largest_weight, float(unit.amount.max())))
+        limits.append(_over(own, float(unit.amount.max())))
     return min(limits)
 
 

@@ -15,11 +15,12 @@ from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend
+from neurodeploy.target import Backend, Choice, Settings
 from neurodeploy.targets.loihi import dynamics, lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
+from neurodeploy.targets.loihi.unit import WEIGHT_BITS
 from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
@@ -76,6 +77,17 @@ class Loihi:
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
         return lowering.lower(network, calibration, self.name)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Widths of weights, down from all that the chip has."""
+        widths = tuple(float(bits) for bits in range(WEIGHT_BITS, 1, -1))
+        return (Choice("weight_bits", widths, "bits of a weight, with its sign"),)
+
+    def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
+        """See `lowering.lower`."""
+        bits = {name: int(own["weight_bits"]) for name, own in settings.items()}
+        return lowering.lower(network, calibration, self.name, bits)
 
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""

@@ -17,6 +17,8 @@ from neurodeploy.targets.loihi.ranges import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.timing import waiting
 
+WEIGHT_BITS = 8
+"""Of a weight with its sign; the lowest of a register's nine bits is then always 0."""
 LEAST_EXPONENT = -7
 """The least that the chip files allow."""
 LEAST_OF_SUMS = -6
@@ -76,6 +78,7 @@ class Unit:
     current_iota: 12-bit decay of the synaptic current, 4096 (1 - alpha), rounded; 4096 without a
         filter.
     biases: analog inputs that are added to the bias, in every step.
+    weight_bits: of arriving weights, 2 to 8.
     """
 
     population: Population
@@ -88,6 +91,7 @@ class Unit:
     iota: IntArray
     current_iota: IntArray
     biases: tuple[Bias, ...] = ()
+    weight_bits: int = WEIGHT_BITS
 
     @property
     def memory(self) -> IntArray:
@@ -131,6 +135,11 @@ class Unit:
         """The largest weight, and the least exponent that it may have."""
         found = [(float(np.abs(a.weight).max(initial=0)), a.least) for a in self.arrivals]
         return max(found, default=(0.0, 0))
+
+    @property
+    def weight_limit(self) -> int:
+        """Largest magnitude of an arriving weight: 254 for 8 bits."""
+        return 256 - (1 << (9 - self.weight_bits))
 
     @property
     def largest(self) -> float:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,16 +52,23 @@ from neurodeploy.timing import closed_too_soon, depths
 from neurodeploy.trace import Trace
 
 NAME = "spinnaker2"
+_NO_OPTIONS: Mapping[str, Options] = MappingProxyType({})
 WHY = "the synapses have no delays, or none as long"
 
 
-def lower(network: Network, calibration: Trace, options: Options | None = None) -> Program:
+def lower(
+    network: Network,
+    calibration: Trace,
+    options: Options | None = None,
+    own: Mapping[str, Options] = _NO_OPTIONS,
+) -> Program:
     """Lower every population; everything that cannot be lowered is reported at once.
 
     Parameters
     ----------
     network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
     calibration: reference trace; not needed, since no state can overflow.
+    own: options of populations for which they differ, in the percentile only.
 
     Raises
     ------
@@ -70,13 +78,16 @@ def lower(network: Network, calibration: Trace, options: Options | None = None) 
         Parameters that have no place on the chip.
     """
     chosen, depth = options or Options(), depths(network)
+
+    def place(population: Population) -> Placed:
+        how = own.get(population.name, chosen)
+        return _place(network, unit_of(network, population, depth, how), how)
+
     program = lower_each(
         network,
         NAME,
         refused=lambda population: resolve.refused(network, population, chosen),
-        place=lambda population: _place(
-            network, unit_of(network, population, depth, chosen), chosen
-        ),
+        place=place,
         problems=(*closed_too_soon(network, "SpiNNaker2"), *resolve.graded(network)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network, Population
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Evidence, Proposal, Report
+from neurodeploy.target import Backend, Choice, Evidence, Proposal, Report, Settings
 from neurodeploy.targets.spinnaker2 import dynamics, evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
@@ -27,6 +27,9 @@ from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
+
+PERCENTILES = (100.0, 99.9, 99.5, 99.0, 98.0, 95.0, 90.0)
+"""Of weight magnitudes, to explore."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,20 @@ class SpiNNaker2:
     def lower(self, network: Network, calibration: Trace) -> Program:
         """See `lowering.lower`."""
         return lowering.lower(network, calibration, self.options)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Percentiles, down from all weights."""
+        text = "percentile of the weights' magnitudes that is the largest weight of the chip"
+        return (Choice("percentile", PERCENTILES, text),)
+
+    def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
+        """See `lowering.lower`."""
+        own = {
+            name: replace(self.options, percentile=chosen["percentile"])
+            for name, chosen in settings.items()
+        }
+        return lowering.lower(network, calibration, self.options, own)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""

@@ -1,0 +1,88 @@
+"""The stages of compilation: a network with its reference trace, lowered, checked and completed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy import reference
+from neurodeploy._version import __version__
+from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.network import Network
+from neurodeploy.passes import MergeLinear, run_passes
+from neurodeploy.program import Golden, Program
+from neurodeploy.simulator.engine import simulate
+from neurodeploy.target import Explores, Settings, TakesAnalog, Target
+from neurodeploy.trace import Inputs, Messages, Trace, check_currents, check_inputs
+
+GOLDEN_SAMPLES = 4
+PASSES = (MergeLinear(),)
+
+
+def calibrated(
+    network: Network, chip: Target, calibration: Inputs
+) -> tuple[Network, dict[str, NDArray[Any]], Trace]:
+    """The network to lower, its checked inputs, and its reference trace on them.
+
+    Raises `InputError`.
+    """
+    network = run_passes(network, PASSES)
+    shapes = {port.name: port.shape for port in network.inputs}
+    graded = {port.name for port in network.inputs if port.graded}
+    if isinstance(chip, TakesAnalog) and chip.analog:
+        given = check_currents(calibration, shapes)
+    else:
+        given = check_inputs(calibration, shapes, graded)
+    record = tuple(population.name for population in network.populations)
+    return network, given, reference.simulate(network, given, record=record)
+
+
+def lowered(chip: Target, network: Network, trace: Trace, settings: Settings | None) -> Program:
+    """`network` on the chip, as the target does it or with settings."""
+    if settings is None:
+        return chip.lower(network, trace)
+    if not isinstance(chip, Explores):
+        raise InputError("it has nothing to choose", node=f"target {chip.name}")
+    choices = {choice.name for choice in chip.choices}
+    names = {population.name for population in network.populations}
+    if not names.issuperset(settings) or any(set(own) != choices for own in settings.values()):
+        raise InputError(
+            "settings of unknown populations, or not of all choices",
+            hint=f"Populations: {', '.join(sorted(names))}; for each: {', '.join(choices)}.",
+        )
+    return chip.lower_with(network, trace, settings)
+
+
+def completed(program: Program, chip: Target, spikes: Mapping[str, Messages]) -> Program:
+    """A lowered program, checked, with golden traces and where it comes from."""
+    violations = chip.check(program)
+    if violations:
+        raise DesignRuleError(violations)
+    golden_inputs = {name: array[:GOLDEN_SAMPLES] for name, array in spikes.items()}
+    trace = simulate(program, golden_inputs, chip.machine)
+    sent = {population.name: trace.sent(population.name) for population in program.populations}
+    golden = Golden(golden_inputs, sent)
+    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    violations = chip.check(program)  # rates and recordings, which the golden traces say
+    if violations:
+        raise DesignRuleError(violations)
+    return program
+
+
+def _provenance(calibration: Mapping[str, Messages]) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for name in sorted(calibration):
+        digest.update(name.encode())
+        digest.update(str(calibration[name].shape).encode())
+        digest.update(calibration[name].tobytes())
+    return {
+        "neurodeploy": __version__,
+        "nir": nir.version,
+        "numpy": np.__version__,
+        "calibration": digest.hexdigest(),
+    }
