@@ -6,6 +6,7 @@ import copy
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import (
     Backend,
     Bundles,
+    Places,
     Reads,
     Report,
     TakesAnalog,
@@ -147,6 +149,10 @@ def compile(  # the verb's name; the builtin is not used here
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
     program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    if isinstance(chip, Places):
+        from neurodeploy.mapping import choose
+
+        program = replace(program, mapped=choose(program, chip.cores(program)))
     violations = chip.check(program)  # rates and recordings, which the golden traces say
     if violations:
         raise DesignRuleError(violations)
@@ -296,14 +302,15 @@ def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None 
     if program.target != other.target:
         raise InputError(f"one program is for {program.target}, the other for {other.target}")
     chip = get_target(program.target).chip.at_level(level)
+    placed = ((one, place(one)) for one in (program, other))
     first, second = (
-        draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
+        draw(count(one, run(one, inputs), where), chip, where) for one, where in placed
     )
     return rank(first, second, chip.title)
 
 
 def place(program: Program) -> Placement:
-    """Put a program's neurons on cores of its chip; see `mapping.place`."""
+    """Where a program's neurons are on its chip, and what they use; see `mapping.place`."""
     from neurodeploy import mapping
 
     return mapping.place(program, cores_of(program))

@@ -78,6 +78,9 @@ def test_moving_cores_about_never_costs(seed: int) -> None:
     found = hops(packets, places[place_of])
     assert found <= hops(packets, places[:cores])
     assert place_of.tolist() == arrange(packets, places, (0, 0)).tolist()
+    other = arrange(packets, places, (0, 0), seed)
+    assert other.tolist() == arrange(packets, places, (0, 0), seed).tolist()
+    assert hops(packets, places[other]) <= hops(packets, places[:cores])
     for i, j in itertools.combinations(range(cores), 2):  # no exchange is left that saves
         other = place_of.copy()
         other[[i, j]] = other[[j, i]]

@@ -34,7 +34,7 @@ def job_of(
     """
     trace = simulate(program, inputs, machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
-    judged = replace(program, golden=Golden(inputs, sent))
+    judged = replace(program, golden=Golden(inputs, sent), mapped=None)
     violations = rules.check(judged, chip)
     if violations:
         raise DesignRuleError(violations)
