@@ -35,12 +35,14 @@ class Placement:
     resources: population -> its resources; available is what its cores hold together, or what one
         core holds where the name says so.
     total: resources of the whole program.
+    barrier: whether all cores wait for each other in every step.
     links: packets on every link for the spikes of the golden traces, or one of each neuron.
     """
 
     mapped: Mapped
     resources: Mapping[str, tuple[Resource, ...]]
     total: tuple[Resource, ...]
+    barrier: bool
     links: Links
 
     @property
@@ -218,6 +220,7 @@ def _placement(program: Program, mapped: Mapped, cores: Cores) -> Placement:
         mapped=mapped,
         resources=resources,
         total=total_resources(resources, used, mapped.chips, cores),
+        barrier=cores.barrier,
         links=links(packets, mapped.tiles, mapped.entry),
     )
 
