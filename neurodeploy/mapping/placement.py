@@ -12,10 +12,11 @@ import numpy as np
 
 from neurodeploy.errors import DesignRuleError, Violation
 from neurodeploy.mapped import Mapped
+from neurodeploy.mapping.arrangement import arrange
 from neurodeploy.mapping.cores import INPUT, Cores
 from neurodeploy.mapping.partition import exceeded, partition, violations
 from neurodeploy.mapping.resources import Resource, population_resources, total_resources
-from neurodeploy.mapping.traffic import Links, arrange, expected_spikes, links, packets_between
+from neurodeploy.mapping.traffic import Links, expected_spikes, links, packets_between
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program
 
@@ -106,8 +107,8 @@ def choose(program: Program, cores: Cores, *, seed: int = 0) -> Mapped:
     """Cut every population into cores, number these, and say where they stand; see `partition`.
 
     Cores are numbered in the order of the populations and, where it is for us to say, stand so that
-    packets cross few links (`traffic.arrange`); otherwise they fill tile by tile, row by row, chip
-    by chip.  Chips stand in one row, so that a packet to the next chip crosses the mesh between.
+    packets cross few links (`arrangement.arrange`); otherwise they fill tile by tile, row by row,
+    chip by chip.  Chips stand in one row: a packet to the next chip crosses the mesh between.
     Every core holds neurons of one population.  Deterministic.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Packets between cores, the links of the mesh that they cross, and where cores should stand.
+"""Packets between cores, and the links of the mesh that they cross.
 
 Routes are XY: along the row of the sender to the column of the receiver, then along that column.
 """
@@ -6,19 +6,15 @@ Routes are XY: along the row of the sender to the column of the receiver, then a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 
-from neurodeploy.linear import FloatArray
 from neurodeploy.mapping.connectivity import reaching, summed
 from neurodeploy.program import IntArray, Program
 
-EFFORT = 2 * 10**10
-"""Steps of arithmetic that a placement may cost, roughly: some ten seconds."""
-SWEEPS = 20
+DIRECTIONS = ("east", "west", "north", "south")
 
 
 def packets_between(
@@ -139,9 +135,7 @@ class Load:
         self.places = np.concatenate([tiles, np.array([entry])])
         self.columns, self.rows = (int(most) + 1 for most in self.places.max(axis=0))
         shape = (self.rows + 1, self.columns + 1, samples)
-        self.changes = {
-            name: np.zeros(shape, np.int64) for name in ("east", "west", "north", "south")
-        }
+        self.changes = {name: np.zeros(shape, np.int64) for name in DIRECTIONS}
 
     def add(self, sender: IntArray, receiver: IntArray, packets: IntArray) -> None:
         """Packets int64 (pairs, samples) between cores int64 (pairs,)."""
@@ -164,55 +158,3 @@ class Load:
             sums = change.cumsum(axis=along)[: self.rows, : self.columns]
             found[name] = np.moveaxis(sums, 2, 0)
         return Links(**found)
-
-
-def arrange(packets: IntArray, places: IntArray, entry: tuple[int, int], seed: int = 0) -> IntArray:
-    """Place of each core, int64 (cores,), so that packets cross few links.
-
-    From the order given, every core in turn changes places with the core, or takes the empty place,
-    that saves most packets times hops, until nobody gains or `EFFORT` is spent (of more than some
-    2,700 places, nobody moves).  It is a local search: what it finds is no worse than the order
-    given.  Deterministic: seed 0 tries cores by number, another in an order drawn from it.
-
-    Parameters
-    ----------
-    packets: see `packets_between`.
-    places: (x, y) of every place's router, int64 (places, 2), as many as cores or more.
-    """
-    cores, size = packets.shape[1], len(places)
-    both = np.zeros((size, size))
-    both[:cores, :cores] = packets[:cores] + packets[:cores].T
-    np.fill_diagonal(both, 0)
-    entering = np.zeros(size)
-    entering[:cores] = packets[cores]
-    place = np.arange(size)
-    away = _distances(places, places)
-    outside = _distances(places, np.array([entry]))[:, 0]
-    own = (away * both).sum(axis=1)
-    order = sorted(range(cores), key=_keys(seed))
-    for _ in range(min(SWEEPS, EFFORT // size**3)):
-        moved = False
-        for i in order:
-            saved = own + own[i] - away @ both[i] - both @ away[i] - 2 * both[i] * away[i]
-            saved += (entering[i] - entering) * (outside[i] - outside)
-            j = int(saved.argmax())
-            if saved[j] > 0:
-                moved = True
-                place[[i, j]] = place[[j, i]]
-                outside[[i, j]] = outside[[j, i]]
-                away[[i, j]] = away[[j, i]]
-                away[:, [i, j]] = away[:, [j, i]]
-                own = (away * both).sum(axis=1)
-        if not moved:
-            break
-    return place[:cores]
-
-
-def _keys(seed: int) -> Callable[[int], float]:
-    draw = Random(seed).random
-    return float if seed == 0 else lambda _: draw()
-
-
-def _distances(a: IntArray, b: IntArray) -> FloatArray:
-    """Hops from each of `a` to each of `b`."""
-    return np.asarray(np.abs(a[:, None] - b[None]).sum(axis=2), np.float64)
