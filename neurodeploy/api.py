@@ -98,6 +98,7 @@ def compile(  # the verb's name; the builtin is not used here
     target: str,
     calibration: Inputs,
     semantics: Semantics | Preset | str | None = None,
+    neurons_per_core: Mapping[str, int] | None = None,
 ) -> Program:
     """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
@@ -113,13 +114,16 @@ def compile(  # the verb's name; the builtin is not used here
         such.  The first four samples become the program's golden traces.
     semantics: for neurons of a file that does not say what a step means; also by name, such as
         `norse`.
+    neurons_per_core: population -> most neurons on one core, for more cores than it needs: each is
+        less busy.
 
     Raises
     ------
     ModelError, SemanticsError, DesignRuleError
         What cannot be put on this chip, all of it at once, with what to do.
     InputError
-        Calibration data that does not fit, or is analog where the chip takes spikes.
+        Calibration data that does not fit, or is analog where the chip takes spikes; neurons per
+        core of what has none.
     """
     chip = get_target(target)
     if (
@@ -152,7 +156,10 @@ def compile(  # the verb's name; the builtin is not used here
     if isinstance(chip, Places):
         from neurodeploy.mapping import choose
 
-        program = replace(program, mapped=choose(program, chip.cores(program)))
+        mapped = choose(program, chip.cores(program), neurons_per_core=neurons_per_core)
+        program = replace(program, mapped=mapped)
+    elif neurons_per_core:
+        raise InputError("it has no neurocores to place neurons on", node=chip.chip.title)
     violations = chip.check(program)  # rates and recordings, which the golden traces say
     if violations:
         raise DesignRuleError(violations)

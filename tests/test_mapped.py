@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from neurodeploy import api, archive
-from neurodeploy.errors import DesignRuleError, FileError
+from neurodeploy.errors import DesignRuleError, FileError, InputError
 from neurodeploy.mapping import place
 from neurodeploy.program import Program
 from neurodeploy.target import cores_of, get_target
@@ -82,6 +82,34 @@ def test_compilation_chooses_for_the_golden_traces_and_everyone_takes_that(
     assert api.place(replace(program, mapped=None, golden=None)).mapped.traffic.startswith("one")
     moved = with_mapped(program, tiles=mapped.tiles[::-1].copy())
     assert api.place(moved).tiles.tolist() == mapped.tiles[::-1].tolist()
+
+
+def test_more_cores_may_be_asked_for(program: Program) -> None:
+    weight = np.random.default_rng(1).normal(0, 0.5, (50, 4))
+    net = chain((4,), fc=nir.Linear(weight), hidden=lif(np.full(50, 0.75)))
+    name, spikes = program.target, spikes_for(1, 2, 8, (4,))
+
+    def asked(**most: int) -> Program:
+        return api.compile(net, target=name, calibration=spikes, neurons_per_core=most)
+
+    (sizes,) = (np.bincount(p.mapped.core["hidden"]) for p in [asked(hidden=20)] if p.mapped)
+    assert sizes[sizes > 0].max() <= 20
+    assert np.count_nonzero(sizes) == 3
+    with pytest.raises(InputError, match="no population is called 'other'"):
+        asked(other=20)
+    with pytest.raises(InputError, match="hidden: 0 neurons per core"):
+        asked(hidden=0)
+
+
+def test_a_target_without_cores_takes_no_neurons_per_core() -> None:
+    net = chain((4,), fc=nir.Linear(np.ones((3, 4))), hidden=lif(np.full(3, 0.75)))
+    with pytest.raises(InputError, match="no neurocores"):
+        api.compile(
+            net,
+            target="cpu8",
+            calibration=spikes_for(1, 2, 8, (4,)),
+            neurons_per_core={"hidden": 2},
+        )
 
 
 def test_a_file_from_before_is_mapped_when_it_is_needed(program: Program, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import DesignRuleError, Violation
+from neurodeploy.errors import DesignRuleError, InputError, Violation
 from neurodeploy.mapped import Mapped
 from neurodeploy.mapping.arrangement import arrange
 from neurodeploy.mapping.cores import INPUT, Cores
@@ -19,6 +19,7 @@ from neurodeploy.mapping.resources import Resource, population_resources, total_
 from neurodeploy.mapping.traffic import Links, expected_spikes, links, packets_between
 from neurodeploy.network import InputPort
 from neurodeploy.program import IntArray, Neurons, Program
+from neurodeploy.trace import check_names
 
 ENTRY = (0, 0)
 """Router at which spikes from the host enter: a corner; the true place is not published."""
@@ -103,7 +104,13 @@ def place(program: Program, cores: Cores) -> Placement:
     return _placement(program, program.mapped, cores)
 
 
-def choose(program: Program, cores: Cores, *, seed: int = 0) -> Mapped:
+def choose(
+    program: Program,
+    cores: Cores,
+    *,
+    seed: int = 0,
+    neurons_per_core: Mapping[str, int] | None = None,
+) -> Mapped:
     """Cut every population into cores, number these, and say where they stand; see `partition`.
 
     Cores are numbered in the order of the populations and, where it is for us to say, stand so that
@@ -114,6 +121,7 @@ def choose(program: Program, cores: Cores, *, seed: int = 0) -> Mapped:
     Parameters
     ----------
     seed: of the order in which places of cores are tried.
+    neurons_per_core: population -> most neurons on one core, where it shall be fewer than fit.
 
     Raises
     ------
@@ -121,20 +129,25 @@ def choose(program: Program, cores: Cores, *, seed: int = 0) -> Mapped:
         Neurons that fit no core, for all populations at once, or more cores than the largest
         system has.
     InputError
-        A population without neurons or without a register that the chip needs.
+        A population without neurons or without a register that the chip needs; or fewer than one
+        neuron per core, or of what is not on cores.
     """
     hosted = _hosted(program, cores)
+    most = _checked(neurons_per_core or {}, hosted)
     broken = tuple(
         violation
         for population in hosted
-        for violation in violations(population, program.incoming(population.name), cores)
+        for violation in violations(
+            population, program.incoming(population.name), cores, most.get(population.name)
+        )
     )
     if broken:
         raise DesignRuleError(broken)
     count = 0
     core: dict[str, IntArray] = {}
     for population in hosted:
-        own = partition(population, program.incoming(population.name), cores)
+        name = population.name
+        own = partition(population, program.incoming(name), cores, most.get(name))
         core[population.name] = own + count
         count += int(own.max()) + 1
     if too_many := _too_many(core, cores):
@@ -154,6 +167,14 @@ def choose(program: Program, cores: Cores, *, seed: int = 0) -> Mapped:
         seed=seed,
         traffic="one spike of each neuron" if program.golden is None else "golden traces",
     )
+
+
+def _checked(most: Mapping[str, int], hosted: tuple[Neurons, ...]) -> Mapping[str, int]:
+    check_names(most, [population.name for population in hosted])
+    for name, neurons in most.items():
+        if type(neurons) is not int or neurons < 1:
+            raise InputError(f"{neurons!r} neurons per core, expected at least 1", node=name)
+    return most
 
 
 def faults(program: Program, mapped: Mapped, cores: Cores) -> tuple[Violation, ...]:
