@@ -91,6 +91,7 @@ def compile(  # the verb's name; the builtin is not used here
     calibration: Inputs,
     semantics: Semantics | Preset | str | None = None,
     settings: Settings | None = None,
+    neurons_per_core: Mapping[str, int] | None = None,
 ) -> Program:
     """Compile a NIR graph, a `.nir` or `.net` file or a `Network` for a chip.
 
@@ -107,13 +108,16 @@ def compile(  # the verb's name; the builtin is not used here
     semantics: for neurons of a file that does not say what a step means; also by name, such as
         `norse`.
     settings: of populations, such as a candidate of `explore` has; not for a file of integers.
+    neurons_per_core: population -> most neurons on one core, for more cores than it needs: each is
+        less busy.
 
     Raises
     ------
     ModelError, SemanticsError, DesignRuleError
         What cannot be put on this chip, all of it at once, with what to do.
     InputError
-        Calibration data that does not fit, or is analog where the chip takes spikes.
+        Calibration data that does not fit, or is analog where the chip takes spikes; neurons per
+        core of what has none.
     """
     chip = get_target(target)
     if (
@@ -129,7 +133,7 @@ def compile(  # the verb's name; the builtin is not used here
         network, given, trace = calibrated(network, chip, calibration)
         program = lowered(chip, network, trace, settings)
         spikes = check_inputs(given, program.input_shapes, program.graded, program.grids)
-    return completed(program, chip, spikes)
+    return completed(program, chip, spikes, neurons_per_core)
 
 
 def network_of(program: Program) -> Network:
@@ -273,8 +277,9 @@ def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None 
     if program.target != other.target:
         raise InputError(f"one program is for {program.target}, the other for {other.target}")
     chip = get_target(program.target).chip.at_level(level)
+    placed = ((one, place(one)) for one in (program, other))
     first, second = (
-        draw(count(one, run(one, inputs), place(one)), chip, place(one)) for one in (program, other)
+        draw(count(one, run(one, inputs), where), chip, where) for one, where in placed
     )
     return rank(first, second, chip.title)
 
@@ -330,7 +335,7 @@ def explore(
 
 
 def place(program: Program) -> Placement:
-    """Put a program's neurons on cores of its chip; see `mapping.place`."""
+    """Where a program's neurons are on its chip, and what they use; see `mapping.place`."""
     from neurodeploy import mapping
 
     return mapping.place(program, cores_of(program))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import nir
@@ -17,7 +18,7 @@ from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Explores, Settings, TakesAnalog, Target
+from neurodeploy.target import Explores, Places, Settings, TakesAnalog, Target
 from neurodeploy.trace import Inputs, Messages, Trace, check_currents, check_inputs
 
 GOLDEN_SAMPLES = 4
@@ -58,8 +59,13 @@ def lowered(chip: Target, network: Network, trace: Trace, settings: Settings | N
     return chip.lower_with(network, trace, settings)
 
 
-def completed(program: Program, chip: Target, spikes: Mapping[str, Messages]) -> Program:
-    """A lowered program, checked, with golden traces and where it comes from."""
+def completed(
+    program: Program,
+    chip: Target,
+    spikes: Mapping[str, Messages],
+    neurons_per_core: Mapping[str, int] | None = None,
+) -> Program:
+    """A lowered program, checked, with golden traces, where it comes from and where it goes."""
     violations = chip.check(program)
     if violations:
         raise DesignRuleError(violations)
@@ -68,6 +74,13 @@ def completed(program: Program, chip: Target, spikes: Mapping[str, Messages]) ->
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
     program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    if isinstance(chip, Places):
+        from neurodeploy.mapping import choose
+
+        mapped = choose(program, chip.cores(program), neurons_per_core=neurons_per_core)
+        program = replace(program, mapped=mapped)
+    elif neurons_per_core:
+        raise InputError("it has no neurocores to place neurons on", node=chip.chip.title)
     violations = chip.check(program)  # rates and recordings, which the golden traces say
     if violations:
         raise DesignRuleError(violations)

@@ -2,7 +2,8 @@
 
 A program holds populations and synapses on the chip's number grid, the NIR graph it came from (so
 that its reference can always be run), how each difference in semantics was lowered, what is proven
-about number ranges, and golden traces: inputs with the spikes they must cause.
+about number ranges, golden traces (inputs with the spikes they must cause), and the core of each
+neuron.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from neurodeploy import archive
 from neurodeploy.errors import InputError
 from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d, Dense, Pair, Shape
+from neurodeploy.mapped import Mapped
 from neurodeploy.network import Connection, InputPort, Readout
 from neurodeploy.trace import Messages, check_names
 
@@ -198,7 +200,11 @@ class Golden:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """See the module's docstring.  `graph` is the NIR graph as plain data (`NIRGraph.to_dict`)."""
+    """See the module's docstring.
+
+    `graph` is the NIR graph as plain data (`NIRGraph.to_dict`); `mapped` is None where nobody has
+    put it on cores, as in what was read from another tool's file.
+    """
 
     target: str
     inputs: tuple[InputPort, ...]
@@ -210,6 +216,7 @@ class Program:
     ranges: tuple[Range, ...] = ()
     golden: Golden | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    mapped: Mapped | None = None
 
     @property
     def shapes(self) -> dict[str, Shape]:

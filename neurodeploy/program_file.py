@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 
+from neurodeploy import mapped
 from neurodeploy.errors import FileError, ModelError, NeurodeployError
 from neurodeploy.grid import Grid
 from neurodeploy.linear import Conv2d, Shape
@@ -47,6 +49,7 @@ def to_tree(program: Program) -> dict[str, Any]:
             for key in ("inputs", "spikes")
         },
         "provenance": dict(program.provenance),
+        **({} if program.mapped is None else {"mapped": program.mapped.to_tree()}),
     }
 
 
@@ -61,7 +64,11 @@ def from_tree(tree: Mapping[str, Any], path: str) -> Program:
     try:
         program = _build(tree)
         _check(program)
-        return program
+        if "mapped" not in tree:
+            return program
+        shapes = {population.name: population.shape for population in program.populations}
+        where = mapped.from_tree(tree["mapped"], program.input_shapes, shapes)
+        return replace(program, mapped=where)
     except NeurodeployError as error:
         raise FileError(f"not a valid program: {error}", node=path) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

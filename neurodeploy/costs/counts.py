@@ -11,6 +11,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.mapping.connectivity import fan_out, reached
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.mapping.routing import routes
+from neurodeploy.mapping.traffic import Links, Load, flows
 from neurodeploy.program import IntArray, Program
 from neurodeploy.trace import Trace
 
@@ -22,9 +23,10 @@ MESSAGE_BYTES = 4
 class Counts:
     """Counts per sample: int64 (samples,), or int64 (samples, cores) where named `core_...`.
 
-    One inference runs at a time (no pipelining of samples): from the step in which the input
-    reaches neurons, at the least depth, the chip makes steps + depth - least depth steps until the
-    last population has answered the last input step, and updates every neuron in each.
+    One inference runs at a time (no pipelining of samples), until the last population has answered
+    the last input step: the chip makes steps + depth - first steps, and updates every neuron in
+    each.  Its first step is that in which the input reaches neurons, at the least depth, or, of a
+    chip whose inputs are on cores, that in which these send it, at depth 0.
 
     Attributes
     ----------
@@ -37,11 +39,14 @@ class Counts:
     spikes: by population; spikes generated.
     packets: by source (population or input); one per spike and destination core.
     hops: by source; tiles crossed by these packets.
+    links: packets on every link, XY routes, int64 (samples, rows, columns) each.
+    barriers: times that all cores wait for each other: once in every chip step, or never.
     inputs: by input; messages from the host, one per input spike or analog value that is not 0.
     outputs: by output population; messages to the host, one per output spike, or one per neuron
         and step where potentials are read.
     host_bytes: `MESSAGE_BYTES` for each message in either direction.
-    core_events, core_updates, core_spikes: synaptic events, updates and spikes generated per core.
+    core_events, core_updates, core_spikes, core_packets: synaptic events, updates, spikes generated
+        and packets received per core.
     """
 
     steps: IntArray
@@ -51,12 +56,15 @@ class Counts:
     spikes: Mapping[str, IntArray]
     packets: Mapping[str, IntArray]
     hops: Mapping[str, IntArray]
+    links: Links
+    barriers: IntArray
     inputs: Mapping[str, IntArray]
     outputs: Mapping[str, IntArray]
     host_bytes: IntArray
     core_events: IntArray
     core_updates: IntArray
     core_spikes: IntArray
+    core_packets: IntArray
 
     @property
     def samples(self) -> int:
@@ -78,7 +86,9 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
     """
     spikes = _spikes_per_neuron(program, trace)
     samples = trace.samples
-    chip_steps = trace.steps + program.depth - min(p.depth for p in program.populations)
+    on_cores = any(port.name in placement.core for port in program.inputs)
+    first = 0 if on_cores else min(population.depth for population in program.populations)
+    chip_steps = trace.steps + program.depth - first
     sources = _unique(synapses.source for synapses in program.synapses)
     packets, hops = {}, {}
     for source in sources:
@@ -100,6 +110,11 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
         events[synapses.name] = _dot(fired, fan_out(synapses)) + events.get(synapses.name, 0)
         cores, synapses_there = reached(synapses, placement.core[synapses.target])
         core_events[:, cores] += _dot(fired, synapses_there.T)
+    load = Load(placement.tiles, placement.entry, samples)
+    core_packets = np.zeros((samples, placement.cores), np.int64)
+    for flow in flows(program, placement.core, placement.cores, spikes):
+        load.add(flow.senders, np.full_like(flow.senders, flow.receiver), flow.packets)
+        core_packets[:, flow.receiver] += flow.packets.sum(axis=0)
     return Counts(
         steps=np.full(samples, trace.steps),
         chip_steps=np.full(samples, chip_steps),
@@ -108,12 +123,15 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
         spikes={p.name: spikes[p.name].sum(axis=1) for p in program.populations},
         packets=packets,
         hops=hops,
+        links=load.links(),
+        barriers=np.full(samples, chip_steps * placement.barrier),
         inputs=inputs,
         outputs=outputs,
         host_bytes=MESSAGE_BYTES * np.asarray(messages),
         core_events=core_events,
         core_updates=np.tile(_neurons(program, placement) * chip_steps, (samples, 1)),
         core_spikes=_core_spikes(spikes, placement),
+        core_packets=core_packets,
     )
 
 

@@ -222,6 +222,11 @@ def _counted(counts: Counts, placement: Placement) -> dict[str, Quantity]:
         **per_sample(counts, placement),
         "steps": counts.steps,
         "host bytes": counts.host_bytes,
+        "barriers": counts.barriers,
         "synaptic events, busiest core": counts.core_events.max(axis=1),
+        "packets, busiest core": counts.core_packets.max(axis=1),
+        "packets, busiest link": np.max(
+            [one.max(axis=(1, 2)) for one in counts.links.each], axis=0
+        ),
     }
     return {name: spread(values, "1", source) for name, values in counted.items()}

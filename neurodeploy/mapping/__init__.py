@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neurodeploy.mapping.connectivity import fan_out, reached
-from neurodeploy.mapping.placement import Placement, place
+from neurodeploy.mapping.placement import Placement, choose, faults, place
 from neurodeploy.mapping.resources import Resource
 from neurodeploy.mapping.routing import Routes, routes
 from neurodeploy.mapping.split import joined, split
@@ -12,7 +12,9 @@ __all__ = [
     "Placement",
     "Resource",
     "Routes",
+    "choose",
     "fan_out",
+    "faults",
     "joined",
     "place",
     "reached",

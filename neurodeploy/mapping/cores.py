@@ -73,6 +73,10 @@ class Cores(Protocol):
         """Whether inputs occupy cores too, as populations of the model `INPUT`."""
 
     @property
+    def barrier(self) -> bool:
+        """Whether all cores wait for each other in every step."""
+
+    @property
     def movable(self) -> bool:
         """Whether it is for us to say where on the chip each core of a program is."""
 

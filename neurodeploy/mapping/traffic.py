@@ -1,4 +1,4 @@
-"""Packets between cores, the links of the mesh that they cross, and where cores should stand.
+"""Packets between cores, and the links of the mesh that they cross.
 
 Routes are XY: along the row of the sender to the column of the receiver, then along that column.
 """
@@ -6,18 +6,15 @@ Routes are XY: along the row of the sender to the column of the receiver, then a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.linear import FloatArray
-from neurodeploy.mapping.connectivity import reaching
+from neurodeploy.mapping.connectivity import reaching, summed
 from neurodeploy.program import IntArray, Program
 
-EFFORT = 2 * 10**10
-"""Steps of arithmetic that a placement may cost, roughly: some ten seconds."""
-SWEEPS = 20
+DIRECTIONS = ("east", "west", "north", "south")
 
 
 def packets_between(
@@ -33,15 +30,43 @@ def packets_between(
         for every core on which it reaches a synapse.
     """
     packets = np.zeros((count + 1, count), np.int64)
+    one_sample = {name: sent[None] for name, sent in spikes.items()}
+    for flow in flows(program, core, count, one_sample):
+        packets[flow.senders, flow.receiver] += flow.packets[:, 0]
+    return packets
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Packets to one core.
+
+    Attributes
+    ----------
+    receiver: the core.
+    senders: cores, int64 (senders,), ascending; their number stands for outside the mesh.
+    packets: int64 (senders, samples).
+    """
+
+    receiver: int
+    senders: IntArray
+    packets: IntArray
+
+
+def flows(
+    program: Program, core: Mapping[str, IntArray], count: int, spikes: Mapping[str, IntArray]
+) -> Iterator[Flow]:
+    """All packets of all samples, source by source and receiver by receiver.
+
+    As `packets_between`, but spikes of each sample, int64 (samples, neurons).
+    """
     for source, shape in program.shapes.items():
-        size = math.prod(shape)
-        sender = core.get(source, np.full(size, count))
+        sender = core.get(source, np.full(math.prod(shape), count))
+        sent = np.ascontiguousarray(spikes[source].T)
         for target in dict.fromkeys(s.target for s in program.synapses if s.source == source):
             links = [s for s in program.incoming(target) if s.source == source]
             for one, reach in reaching(links, core[target]):
-                sent = np.bincount(sender[reach], spikes[source][reach], count + 1)
-                packets[:, one] += np.rint(sent).astype(np.int64)
-    return packets
+                if reach.size:
+                    yield Flow(one, *summed(sent[reach], sender[reach]))
 
 
 def expected_spikes(program: Program) -> dict[str, IntArray]:
@@ -57,7 +82,10 @@ def expected_spikes(program: Program) -> dict[str, IntArray]:
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Packets on every link, int64 (rows, columns); [y, x] is the one that leaves router (x, y)."""
+    """Packets on every link, int64 (rows, columns); [y, x] is the one that leaves router (x, y).
+
+    Of several samples: int64 (samples, rows, columns).
+    """
 
     east: IntArray
     west: IntArray
@@ -65,14 +93,19 @@ class Links:
     south: IntArray
 
     @property
+    def each(self) -> tuple[IntArray, ...]:
+        """The four."""
+        return (self.east, self.west, self.north, self.south)
+
+    @property
     def busiest(self) -> int:
         """Most packets on any link."""
-        return max(int(one.max()) for one in (self.east, self.west, self.north, self.south))
+        return max(int(one.max()) for one in self.each)
 
     @property
     def hops(self) -> int:
         """Links crossed by all packets together."""
-        return sum(int(one.sum()) for one in (self.east, self.west, self.north, self.south))
+        return sum(int(one.sum()) for one in self.each)
 
 
 def links(packets: IntArray, tiles: IntArray, entry: tuple[int, int]) -> Links:
@@ -84,71 +117,44 @@ def links(packets: IntArray, tiles: IntArray, entry: tuple[int, int]) -> Links:
     tiles: (x, y) of each core's router, int64 (cores, 2).
     entry: router at which packets from outside enter.
     """
-    places = np.concatenate([tiles, np.array([entry])])
-    columns, rows = (int(most) + 1 for most in places.max(axis=0))
     sender, receiver = np.nonzero(packets)
-    weight = packets[sender, receiver]
-    (x, y), (to_x, to_y) = places[sender].T, tiles[receiver].T
-    along = {"east": x < to_x, "west": x > to_x, "south": y < to_y, "north": y > to_y}
-    found = {}
-    for name, which in along.items():
-        change = np.zeros((rows + 1, columns + 1), np.int64)
-        w, a, b = weight[which], x[which], to_x[which]
-        if name in ("east", "west"):
-            first, last = (a, b) if name == "east" else (b + 1, a + 1)
-            np.add.at(change, (y[which], first), w)
-            np.add.at(change, (y[which], last), -w)
-            found[name] = change.cumsum(axis=1)[:rows, :columns]
-        else:
-            a, c = y[which], to_y[which]
-            first, last = (a, c) if name == "south" else (c + 1, a + 1)
-            np.add.at(change, (first, b), w)
-            np.add.at(change, (last, b), -w)
-            found[name] = change.cumsum(axis=0)[:rows, :columns]
-    return Links(**found)
+    load = Load(tiles, entry, 1)
+    load.add(sender, receiver, packets[sender, receiver][:, None])
+    return Links(*(one[0] for one in load.links().each))
 
 
-def arrange(packets: IntArray, places: IntArray, entry: tuple[int, int]) -> IntArray:
-    """Place of each core, int64 (cores,), so that packets cross few links.
+class Load:
+    """Links of a mesh, to which packets are added.
 
-    From the order given, every core in turn changes places with the core, or takes the empty place,
-    that saves most packets times hops, until nobody gains or `EFFORT` is spent (of more than some
-    2,700 places, nobody moves).  It is a local search: what it finds is no worse than the order
-    given.  Deterministic.
-
-    Parameters
-    ----------
-    packets: see `packets_between`.
-    places: (x, y) of every place's router, int64 (places, 2), as many as cores or more.
+    A route is kept as +packets where it starts along a row or column and -packets behind its end,
+    so that the links are running sums.
     """
-    cores, size = packets.shape[1], len(places)
-    both = np.zeros((size, size))
-    both[:cores, :cores] = packets[:cores] + packets[:cores].T
-    np.fill_diagonal(both, 0)
-    entering = np.zeros(size)
-    entering[:cores] = packets[cores]
-    place = np.arange(size)
-    away = _distances(places, places)
-    outside = _distances(places, np.array([entry]))[:, 0]
-    own = (away * both).sum(axis=1)
-    for _ in range(min(SWEEPS, EFFORT // size**3)):
-        moved = False
-        for i in range(cores):
-            saved = own + own[i] - away @ both[i] - both @ away[i] - 2 * both[i] * away[i]
-            saved += (entering[i] - entering) * (outside[i] - outside)
-            j = int(saved.argmax())
-            if saved[j] > 0:
-                moved = True
-                place[[i, j]] = place[[j, i]]
-                outside[[i, j]] = outside[[j, i]]
-                away[[i, j]] = away[[j, i]]
-                away[:, [i, j]] = away[:, [j, i]]
-                own = (away * both).sum(axis=1)
-        if not moved:
-            break
-    return place[:cores]
 
+    def __init__(self, tiles: IntArray, entry: tuple[int, int], samples: int) -> None:
+        """Parameters: see `links`."""
+        self.places = np.concatenate([tiles, np.array([entry])])
+        self.columns, self.rows = (int(most) + 1 for most in self.places.max(axis=0))
+        shape = (self.rows + 1, self.columns + 1, samples)
+        self.changes = {name: np.zeros(shape, np.int64) for name in DIRECTIONS}
 
-def _distances(a: IntArray, b: IntArray) -> FloatArray:
-    """Hops from each of `a` to each of `b`."""
-    return np.asarray(np.abs(a[:, None] - b[None]).sum(axis=2), np.float64)
+    def add(self, sender: IntArray, receiver: IntArray, packets: IntArray) -> None:
+        """Packets int64 (pairs, samples) between cores int64 (pairs,)."""
+        (x, y), (to_x, to_y) = self.places[sender].T, self.places[receiver].T
+        for name, which, start, end in (
+            ("east", x < to_x, (y, x), (y, to_x)),
+            ("west", x > to_x, (y, to_x + 1), (y, x + 1)),
+            ("south", y < to_y, (y, to_x), (to_y, to_x)),
+            ("north", y > to_y, (to_y + 1, to_x), (y + 1, to_x)),
+        ):
+            for (row, column), sign in ((start, 1), (end, -1)):
+                place = (row[which], column[which])
+                np.add.at(self.changes[name], place, sign * packets[which])
+
+    def links(self) -> Links:
+        """Packets on every link, of every sample."""
+        found = {}
+        for name, change in self.changes.items():
+            along = 1 if name in ("east", "west") else 0
+            sums = change.cumsum(axis=along)[: self.rows, : self.columns]
+            found[name] = np.moveaxis(sums, 2, 0)
+        return Links(**found)

@@ -49,6 +49,7 @@ class Neurocores:
     movable: bool = True
     bounds = BOUNDS
     hosts_inputs = False
+    barrier = True
 
     @property
     def positions(self) -> IntArray:

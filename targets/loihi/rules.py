@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from neurodeploy.chip import Chip
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.partition import violations
+from neurodeploy.mapping.placement import faults
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.targets.loihi.models import MODELS
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -43,6 +44,8 @@ def check(program: Program, chip: Chip) -> tuple[Violation, ...]:
             name = "current_bits" if item.register == "u" else "voltage_bits"
             fix = "Give calibration data that is closer to what the network will see."
             found.append(_violation(chip, "state-range", item.node, reach, limit, name, fix))
+    if program.mapped is not None and not found:
+        found += faults(program, program.mapped, Neurocores(chip))
     return tuple(found)
 
 

@@ -76,6 +76,8 @@ class Pes:
     input_spikes: Mapping[str, IntArray]
     bounds = BOUNDS
     hosts_inputs = True
+    barrier = False
+    """PEs start ticks on their own clock; see `budget`."""
     movable = False
     """py-spinnaker2 chooses PEs itself."""
 

@@ -38,6 +38,16 @@ def targets_of(synapses: Synapses, source: int) -> list[int]:
     ]
 
 
+def crossed(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[str, int, int]]:
+    """Links of the XY route: direction, and the router (x, y) that it leaves."""
+    (x, y), (to_x, to_y) = start, end
+    row = [("east", i, y) for i in range(x, to_x)] + [
+        ("west", i, y) for i in range(to_x + 1, x + 1)
+    ]
+    down = [("south", to_x, j) for j in range(y, to_y)]
+    return row + down + [("north", to_x, j) for j in range(to_y + 1, y + 1)]
+
+
 @given(seed=st.integers(0, 10_000))
 def test_counts_equal_a_slow_count(seed: int, case: Callable) -> None:
     program, placement, trace = case(seed)
@@ -50,6 +60,8 @@ def test_counts_equal_a_slow_count(seed: int, case: Callable) -> None:
         fired: Counter[int] = Counter()
         packets: Counter[str] = Counter()
         hops: Counter[str] = Counter()
+        arrived: Counter[int] = Counter()
+        on_link: Counter[tuple[str, int, int]] = Counter()
         for source in program.shapes:
             flat = trace.spikes[source][sample].reshape(trace.steps, -1)
             for _, neuron in np.argwhere(flat):
@@ -62,7 +74,11 @@ def test_counts_equal_a_slow_count(seed: int, case: Callable) -> None:
                         destinations.add(there)
                 start = tiles[core[source][neuron]] if source in core else np.array([0, 0])
                 packets[source] += len(destinations)
-                hops[source] += sum(int(np.abs(tiles[d] - start).sum()) for d in destinations)
+                arrived.update(destinations)
+                for there in destinations:
+                    route = crossed(tuple(start.tolist()), tuple(tiles[there].tolist()))
+                    on_link.update(route)
+                    hops[source] += len(route)
                 if source in core:
                     fired[int(core[source][neuron])] += 1
         for name, values in counts.synaptic_events.items():
@@ -76,7 +92,13 @@ def test_counts_equal_a_slow_count(seed: int, case: Callable) -> None:
             neurons = sum(int((members == one).sum()) for members in core.values())
             assert counts.core_events[sample, one] == per_core[one]
             assert counts.core_spikes[sample, one] == fired[one]
+            assert counts.core_packets[sample, one] == arrived[one]
             assert counts.core_updates[sample, one] == neurons * chip_steps
+        for name in ("east", "west", "north", "south"):
+            for (y, x), most in np.ndenumerate(getattr(counts.links, name)[sample]):
+                assert most == on_link.pop((name, x, y), 0)
+        assert not on_link
+        assert counts.barriers[sample] == chip_steps
 
 
 @given(seed=st.integers(0, 10_000))
@@ -87,6 +109,7 @@ def test_cores_add_up_to_totals(seed: int, case: Callable) -> None:
         (counts.core_events, counts.synaptic_events),
         (counts.core_updates, counts.updates),
         (counts.core_spikes, counts.spikes),
+        (counts.core_packets, counts.packets),
     ]
     for per_core, by_name in totals:
         assert per_core.dtype == np.int64

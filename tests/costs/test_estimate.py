@@ -19,8 +19,9 @@ from neurodeploy.costs.estimate import ARITHMETIC
 from neurodeploy.costs.models import CORE, HOST, LOIHI, STATIC, product
 from neurodeploy.costs.sampling import DRAWS, constant, triangular
 from neurodeploy.errors import FileError
+from neurodeploy.mapped import Mapped
 from neurodeploy.mapping import Placement
-from neurodeploy.mapping.traffic import links
+from neurodeploy.mapping.traffic import Links, links
 from neurodeploy.quantity import Kind, Quantity
 from neurodeploy.trace import Trace
 
@@ -63,10 +64,15 @@ def pilotnet() -> tuple[Counts, Placement]:
         core_events=on_cores(PILOTNET["synaptic events"], 151_000),
         core_updates=on_cores(PILOTNET["neuron updates"], 3_168),
         core_spikes=on_cores(PILOTNET["spikes"], 1_200),
+        core_packets=on_cores(PILOTNET["packets"], 0),
+        barriers=one(1),
+        links=Links(*np.zeros((4, 1, 1, 1), np.int64)),
     )
     core = {"all": np.arange(158_509) * 74 // 158_509}
-    no_links = links(np.zeros((75, 74), np.int64), np.zeros((74, 2), np.int64), (0, 0))
-    return counts, Placement(core, np.zeros((74, 2), np.int64), (0, 0), 1, {}, (), no_links)
+    tiles = np.zeros((74, 2), np.int64)
+    mapped = Mapped(core, tiles, (0, 0), 1, 1, 0, "one spike of each neuron")
+    no_links = links(np.zeros((75, 74), np.int64), tiles, (0, 0))
+    return counts, Placement(mapped, {}, (), barrier=True, links=no_links)
 
 
 def core_terms(constants: dict[str, float]) -> dict[str, float]:
@@ -260,7 +266,8 @@ def test_silence_is_a_result(case: Callable, chip: Chip) -> None:
 
 def test_several_chips_pay_static_power_each(case: Callable, chip: Chip) -> None:
     one = case(6)
-    three = one._replace(placement=replace(one.placement, chips=3))
+    mapped = replace(one.placement.mapped, chips=3)
+    three = one._replace(placement=replace(one.placement, mapped=mapped))
     single, triple = run(one, chip), run(three, chip)
     assert triple.line(STATIC).total.typical == pytest.approx(3 * single.line(STATIC).total.typical)
     assert triple.line(CORE) == single.line(CORE)

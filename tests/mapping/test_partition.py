@@ -44,6 +44,31 @@ def test_no_limit_is_exceeded(
     assert core.tolist() == again.tolist()
 
 
+@given(
+    data=st.data(),
+    asked=st.lists(st.integers(1, 20), min_size=2, max_size=2).map(sorted),
+    memory=st.integers(10, 60),
+)
+def test_more_cores_never_make_the_busiest_one_busier(
+    data: st.DataObject,
+    asked: list[int],
+    memory: int,
+    any_synapses: st.SearchStrategy[Synapses],
+    neurons: Callable[..., Neurons],
+    with_limits: Callable[..., Neurocores],
+) -> None:
+    cores = with_limits(synaptic_memory=memory)
+    synapses = data.draw(any_synapses)
+    population = neurons("b", synapses.out_shape)
+    if violations(population, (synapses,), cores):
+        return
+    few, some = (np.bincount(partition(population, (synapses,), cores, n)) for n in asked)
+    most = np.bincount(partition(population, (synapses,), cores))
+    assert few.max() <= asked[0]
+    assert few.max() <= some.max() <= most.max()
+    assert len(few) >= len(some) >= len(most)
+
+
 @pytest.mark.parametrize(
     ("layers", "cores"),
     [

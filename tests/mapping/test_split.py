@@ -89,7 +89,7 @@ def test_whole_channels_stay_convolutions(with_limits: Callable[..., Neurocores]
     program = recurrent_program(1)
     placement = place(program, with_limits(neurons_per_core=36))
     halves = {**placement.core, "a": np.repeat([0, 1], 18), "b": np.repeat([2, 3], 32)}
-    apart = split(program, replace(placement, core=halves))
+    apart = split(program, replace(placement, mapped=replace(placement.mapped, core=halves)))
     kinds = {s.name: (s.kind, s.weight.shape) for s in apart.synapses}
     assert kinds["in->a.0"] == ("conv2d", (2, 2, 3, 3))
     assert kinds["a.0->b.0"] == ("conv2d", (2, 2, 2, 2))

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.mapping import place, routes
-from neurodeploy.mapping.traffic import arrange, expected_spikes, links, packets_between
+from neurodeploy.mapping.arrangement import arrange
+from neurodeploy.mapping.traffic import expected_spikes, links, packets_between
 from neurodeploy.network import InputPort
 from neurodeploy.program import Golden, Neurons, Program, Synapses
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -78,10 +79,43 @@ def test_moving_cores_about_never_costs(seed: int) -> None:
     found = hops(packets, places[place_of])
     assert found <= hops(packets, places[:cores])
     assert place_of.tolist() == arrange(packets, places, (0, 0)).tolist()
+    other = arrange(packets, places, (0, 0), seed)
+    assert other.tolist() == arrange(packets, places, (0, 0), seed).tolist()
+    assert hops(packets, places[other]) <= hops(packets, places[:cores])
     for i, j in itertools.combinations(range(cores), 2):  # no exchange is left that saves
         other = place_of.copy()
         other[[i, j]] = other[[j, i]]
         assert hops(packets, places[other]) >= found
+
+
+def test_at_equal_hops_the_busiest_link_is_relieved() -> None:
+    """A core sends to two: behind each other one link carries both, on either side one each."""
+    packets = np.zeros((4, 3), np.int64)
+    packets[0, 1], packets[0, 2] = 10, 5
+    packets[1, 2] = 5
+    places = np.array([[x, 0] for x in range(3)])
+    before = links(packets, places, (0, 0))
+    after = links(packets, places[arrange(packets, places, (0, 0))], (0, 0))
+    assert (before.hops, before.busiest) == (25, 15)
+    assert (after.hops, after.busiest) == (25, 10)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000))
+def test_no_exchange_at_equal_hops_relieves_the_busiest_link(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cores = int(rng.integers(2, 9))
+    packets = rng.integers(0, 4, (cores + 1, cores)) * (rng.random((cores + 1, cores)) < 0.3)
+    y, x = np.divmod(np.arange(12), 4)
+    places = np.stack([x, y], axis=1)
+    found = arrange(packets, places, (0, 0))
+    least = links(packets, places[found], (0, 0))
+    room = [*found, *(set(range(12)) - set(found.tolist()))]
+    for i, j in itertools.combinations(range(12), 2):
+        other = np.array(room)
+        other[[i, j]] = other[[j, i]]
+        moved = links(packets, places[other[:cores]], (0, 0))
+        assert (moved.hops, moved.busiest) >= (least.hops, least.busiest)
 
 
 def test_a_shuffled_chain_is_put_in_order() -> None:

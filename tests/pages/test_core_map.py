@@ -21,7 +21,8 @@ def placed() -> Placement:
     packets = np.zeros((6, 5), np.int64)
     packets[0, 3], packets[3, 4], packets[5, 0] = 1_000, 250, 99
     core = {"first <b>": np.arange(4), "$second$": np.array([4, 4])}
-    return replace(placement, core=core, tiles=tiles, links=links(packets, tiles, (0, 0)))
+    mapped = replace(placement.mapped, core=core, tiles=tiles)
+    return replace(placement, mapped=mapped, links=links(packets, tiles, (0, 0)))
 
 
 def test_cores_and_links_are_drawn() -> None:

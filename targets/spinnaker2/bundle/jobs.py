@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip
 from neurodeploy.errors import DesignRuleError
-from neurodeploy.mapping.placement import place
+from neurodeploy.mapping.placement import faults, place
 from neurodeploy.program import Golden, Program
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import Machine
@@ -28,17 +28,20 @@ def job_of(
     inputs: Mapping[str, Messages],
     labels: NDArray[np.int64] | None,
 ) -> Job:
-    """`program` with cores and ticks as these inputs need them.
+    """`program` with ticks as these inputs need them, and its cores unless they need others.
 
     Raises `DesignRuleError` where the chip cannot hold or follow it on these inputs.
     """
     trace = simulate(program, inputs, machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     judged = replace(program, golden=Golden(inputs, sent))
+    cores = Pes.of(judged, chip)
+    if judged.mapped is not None and faults(judged, judged.mapped, cores):
+        judged = replace(judged, mapped=None)  # other inputs need more memory
     violations = rules.check(judged, chip)
     if violations:
         raise DesignRuleError(violations)
-    asked = budget(judged, place(judged, Pes.of(judged, chip)), chip)
+    asked = budget(judged, place(judged, cores), chip)
     return Job(program, asked.atoms, asked.tick, inputs, labels)
 
 

@@ -19,6 +19,8 @@ LEVELS = {"0.8 V, 300 MHz": (0.5647, 1.2479), "0.5 V, 150 MHz": (0.2354, 0.4246)
 PUBLISHED = 0.765e-3
 """J per tick of 1 ms at 0.8 V, on 147 elements (arXiv 2504.06748)."""
 STEPS = 200
+DEPTH = 5
+"""Layers of neurons: a spike takes a tick from the inputs and from layer to layer."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,10 @@ def test_power_lies_between_the_sleeping_and_the_busy_chip(
     assert asleep < report.power.typical < busy
     assert report.power.high < busy
     assert report.dominant.line == BASELINE
-    assert report.counted["neuron updates"].typical == 7_859 * report.counted["chip steps"].typical
+    ticks = report.counted["chip steps"].typical
+    assert ticks == STEPS + DEPTH
+    assert report.counted["barriers"].typical == 0
+    assert report.counted["neuron updates"].typical == 7_859 * ticks
     assert not list(unproven(report.to_dict()))
 
 

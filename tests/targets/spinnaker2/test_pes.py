@@ -119,6 +119,17 @@ def test_a_channel_must_fit_a_pe() -> None:
     assert violations(neurons("lif_conv2d", 2, 256, 1), (), pes()) == ()
 
 
+def test_fewer_neurons_than_a_channel_cannot_be_asked_for() -> None:
+    (broken,) = violations(neurons("lif_conv2d", 2, 9, 1), (), pes(), 8)
+    assert (broken.rule, broken.measured, broken.limit) == (
+        "spinnaker2.neurons-per-core-asked",
+        9,
+        8,
+    )
+    assert "Ask for 9" in broken.fix
+    assert violations(neurons("lif_conv2d", 2, 9, 1), (), pes(), 9) == ()
+
+
 def test_pes_lie_where_quads_are() -> None:
     places = [tuple(place) for place in pes().positions.tolist()]
     assert len(places) == 148
