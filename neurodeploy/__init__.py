@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         verify,
         write,
     )
+    from neurodeploy.equivalence.golden import replay
     from neurodeploy.equivalence.verdict import Gates, Verdict
     from neurodeploy.frontends.comparisons import comparisons
     from neurodeploy.frontends.presets import preset
@@ -62,6 +63,7 @@ __all__ = [
     "preset",
     "rank",
     "read_report",
+    "replay",
     "report",
     "run",
     "verify",
@@ -87,6 +89,7 @@ _HOMES = {
     "preset": "frontends.presets",
     "rank": "api",
     "read_report": "api",
+    "replay": "equivalence.golden",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

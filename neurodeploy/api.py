@@ -6,6 +6,7 @@ import copy
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,13 @@ def compile(  # the verb's name; the builtin is not used here
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = replace(
+        program,
+        golden=golden,
+        provenance={**program.provenance, **_provenance(spikes)},
+        semantics=chip.semantics.to_dict(),
+        chip=chip.chip.to_dict(),
+    )
     violations = chip.check(program)  # rates and recordings, which the golden traces say
     if violations:
         raise DesignRuleError(violations)

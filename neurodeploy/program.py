@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -198,7 +198,11 @@ class Golden:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """See the module's docstring.  `graph` is the NIR graph as plain data (`NIRGraph.to_dict`)."""
+    """See the module's docstring.
+
+    `graph` is the NIR graph as plain data (`NIRGraph.to_dict`), `semantics` what one step means on
+    the chip, and `chip` its description, both as plain data of the time of compilation.
+    """
 
     target: str
     inputs: tuple[InputPort, ...]
@@ -210,6 +214,8 @@ class Program:
     ranges: tuple[Range, ...] = ()
     golden: Golden | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    semantics: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    chip: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -287,7 +293,3 @@ class Program:
 
         tree, _ = archive.load(path)
         return from_tree(tree, str(path))
-
-    def complete(self, golden: Golden, provenance: Mapping[str, str]) -> Program:
-        """The same program with golden traces and where it comes from."""
-        return replace(self, golden=golden, provenance=provenance)

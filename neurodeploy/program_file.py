@@ -47,6 +47,8 @@ def to_tree(program: Program) -> dict[str, Any]:
             for key in ("inputs", "spikes")
         },
         "provenance": dict(program.provenance),
+        "semantics": dict(program.semantics),
+        "chip": dict(program.chip),
     }
 
 
@@ -89,6 +91,8 @@ def _build(tree: Mapping[str, Any]) -> Program:
             *({name: _unpack(p) for name, p in golden[key].items()} for key in ("inputs", "spikes"))
         ),
         provenance=dict(tree["provenance"]),
+        semantics=dict(tree["semantics"]),
+        chip=dict(tree["chip"]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from neurodeploy.cli import bundles, tables
+from neurodeploy.cli import bundles, checks, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.cli.output import Output
@@ -63,6 +63,7 @@ def _inspect(arguments: argparse.Namespace, output: Output) -> int:
         program = _program(arguments.file)
         data = tables.program_data(program)
         tables.program(output, program)
+        data.update(checks.certificate(program, output))
         if isinstance(get_target(program.target), Places):
             placement = api.place(program)
             tables.resources(output, placement)
@@ -217,7 +218,11 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz with spikes")
+    parser.add_argument(
+        "--inputs",
+        help=".npy or .npz with spikes; without them the file's golden traces are run again, in "
+        "numpy alone",
+    )
     parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
     parser.add_argument(
         "--vendor-samples", type=int, default=100, help="samples to run in the vendor's runtime"
@@ -233,6 +238,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.inputs is None:
+        return checks.replay(arguments, output)
     from neurodeploy import api
 
     if arguments.vendor_samples < 1 or arguments.timeout <= 0:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
+from neurodeploy.bounds import Certifies
+from neurodeploy.equivalence.certificate import Certificate, certify
 from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
 from neurodeploy.equivalence.imported import compare_import
 from neurodeploy.equivalence.statistics import Proportion, agreement
@@ -119,6 +121,7 @@ class Verdict:
     agreement: samples on which reference and program decide alike.
     reference_accuracy, accuracy: of the reference and of the program; None without labels.
     reference, trace: the runs themselves, for figures and energy.
+    certificate: what is proven over all inputs; None where the target bounds no registers.
     """
 
     program_hash: str
@@ -129,6 +132,7 @@ class Verdict:
     accuracy: Proportion | None
     reference: Trace = field(repr=False)
     trace: Trace = field(repr=False)
+    certificate: Certificate | None = None
 
     @property
     def status(self) -> Literal["passed", "failed", "incomplete"]:
@@ -157,6 +161,7 @@ class Verdict:
             "stages": [stage.to_dict() for stage in self.stages],
             "agreement": self.agreement.to_dict(),
             **{k: None if v is None else v.to_dict() for k, v in accuracies.items()},
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
         }
 
 
@@ -238,6 +243,7 @@ def verify(
         accuracy=judge.accuracy(actual),
         reference=expected,
         trace=actual,
+        certificate=certify(program, target) if isinstance(target, Certifies) else None,
     )
 
 
