@@ -84,7 +84,7 @@ def bound_u(
 
     Where v only passes u on (dv = 4096) and own < 0, a spike S' = [u + bias > 64 vth] came before:
     u' <= max(decay(min(u, 64 vth - bias)) + 64 h, decay(u) + 64 (h + own)).  Elsewhere own is taken
-    to arrive in any step.
+    to arrive in any step.  `restarts`: u may become 0 before any step.
     """
     du, u0 = values["du"], values["u0"]
     low, high = current.low << STATE_SHIFT, current.high << STATE_SHIFT
@@ -102,6 +102,8 @@ def bound_u(
     def down(u: IntArray) -> IntArray:
         free = decay(u, du + 1) + low
         after = decay(np.maximum(u, spiking), du + 1) + low + amount
+        if restarts:  # between a spike and what it sends
+            after = np.minimum(after, low + amount)
         reset = np.where(most >= spiking, np.minimum(free, after), free)
         return np.asarray(np.where(resets, reset, free + np.minimum(amount, 0)))
 
