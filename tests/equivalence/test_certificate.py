@@ -20,6 +20,7 @@ from neurodeploy.target import get_target
 from tests.builders import small_program
 from tests.equivalence import certificate_search
 from tests.overflowing import overflowing
+from tests.pages_of_docs import part_of
 
 LOIHI = get_target("loihi2")
 
@@ -45,6 +46,16 @@ def test_a_bound_one_unit_too_tight_is_found(monkeypatch: pytest.MonkeyPatch) ->
     tighter = replace(first, registers=(replace(u, high=u.high - 1), v))
     monkeypatch.setattr(certificate_search, "checked", lambda *_: (tighter, second))
     assert certificate_search.search("x", program, target, 600, 0, 300).outside > 0
+
+
+def test_the_long_run_in_the_documentation_found_nothing() -> None:
+    """10^6 inputs: the page shows what the command printed, and for the programs of today."""
+    rows = part_of("certificates.md", "search").strip().splitlines()
+    assert rows[: len(certificate_search.HEADER)] == list(certificate_search.HEADER)
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+    assert [row[0] for row in cells[:-1]] == list(certificate_search.programs())
+    assert int(cells[-1][1].replace(",", "")) >= 10**6
+    assert {row[2] for row in cells} == {"0"}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
