@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         write,
     )
     from neurodeploy.equivalence.gates import Gates
+    from neurodeploy.equivalence.golden import replay
     from neurodeploy.equivalence.verdict import Verdict
     from neurodeploy.exploration import Constraints, Exploration
     from neurodeploy.frontends.comparisons import comparisons
@@ -68,6 +69,7 @@ __all__ = [
     "preset",
     "rank",
     "read_report",
+    "replay",
     "report",
     "run",
     "verify",
@@ -96,6 +98,7 @@ _HOMES = {
     "preset": "frontends.presets",
     "rank": "api",
     "read_report": "api",
+    "replay": "equivalence.golden",
     "report": "pages.html",
     "run": "api",
     "verify": "api",

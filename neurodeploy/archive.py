@@ -3,6 +3,10 @@
 An uncompressed ZIP with `tree.json` (the tree, each array replaced by a reference) and one `.npy`
 file per array.  No pickle, no compression (so no bombs, and the same bytes with every zlib), fixed
 time stamps, sorted keys: the same tree gives the same bytes on any machine.
+
+The content hash is of the tree and the arrays.  The ZIP's comment, its last 64 bytes, is the
+SHA-256 of every byte before it, so that no byte of the file, not even one that means nothing, can
+change unnoticed.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ from numpy.typing import NDArray
 from neurodeploy.errors import FileError
 
 FORMAT = "neurodeploy-archive"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 100_000
+SEAL = 64
+"""Bytes of the comment."""
 _ARRAY = "$array"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _ARRAY_NAME = re.compile(r"arrays/\d{1,6}\.npy")
@@ -54,8 +60,14 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
         _add(archive, "tree.json", _canonical(header))
         for index, member in enumerate(members):
             _add(archive, f"arrays/{index}.npy", member)
-    write_atomically(Path(path), buffer.getvalue())
+        archive.comment = bytes(SEAL)
+    body = buffer.getvalue()[:-SEAL]
+    write_atomically(Path(path), body + _seal(body))
     return digest
+
+
+def _seal(body: bytes | memoryview) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
 
 
 def load(path: str | Path) -> tuple[dict[str, Any], str]:
@@ -72,8 +84,9 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise FileError("no such file", node=str(path))
     if path.stat().st_size > MAX_BYTES:
         raise FileError(f"larger than {MAX_BYTES} bytes", node=str(path))
+    data = path.read_bytes()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_members(archive, path)
             header = json.loads(archive.read("tree.json"))
             count = len(archive.namelist()) - 1
@@ -99,7 +112,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise FileError(
             f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
         ) from error
-    if digest != header.get("hash"):
+    if digest != header.get("hash") or _seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
         raise FileError("the content does not match its hash: the file was altered", node=str(path))
     if not isinstance(tree, dict):
         raise FileError("the archive holds no tree", node=str(path))

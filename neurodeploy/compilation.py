@@ -73,7 +73,13 @@ def completed(
     trace = simulate(program, golden_inputs, chip.machine)
     sent = {population.name: trace.sent(population.name) for population in program.populations}
     golden = Golden(golden_inputs, sent)
-    program = program.complete(golden, {**program.provenance, **_provenance(spikes)})
+    program = replace(
+        program,
+        golden=golden,
+        provenance={**program.provenance, **_provenance(spikes)},
+        semantics=chip.semantics.to_dict(),
+        chip=chip.chip.to_dict(),
+    )
     if isinstance(chip, Places):
         from neurodeploy.mapping import choose
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from neurodeploy.errors import NeurodeployError, combined
-from neurodeploy.frontends.nir import plain
 from neurodeploy.network import Network, Population
 from neurodeploy.program import Lowering, Neurons, Program, Range, Synapses
 
@@ -41,6 +40,8 @@ def lower_each(
     NeurodeployError
         Everything that is refused or was raised, of all populations at once.
     """
+    from neurodeploy.frontends.nir import plain  # so that targets can be had without nir
+
     found, placed = [*problems], []
     for population in network.populations:
         refusals = [*refused(population)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -202,8 +202,9 @@ class Golden:
 class Program:
     """See the module's docstring.
 
-    `graph` is the NIR graph as plain data (`NIRGraph.to_dict`); `mapped` is None where nobody has
-    put it on cores, as in what was read from another tool's file.
+    `graph` is the NIR graph as plain data (`NIRGraph.to_dict`), `semantics` what one step means on
+    the chip, and `chip` its description, both as plain data of the time of compilation; `mapped` is
+    None where nobody has put it on cores, as in what was read from another tool's file.
     """
 
     target: str
@@ -217,6 +218,8 @@ class Program:
     golden: Golden | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     mapped: Mapped | None = None
+    semantics: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    chip: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -294,7 +297,3 @@ class Program:
 
         tree, _ = archive.load(path)
         return from_tree(tree, str(path))
-
-    def complete(self, golden: Golden, provenance: Mapping[str, str]) -> Program:
-        """The same program with golden traces and where it comes from."""
-        return replace(self, golden=golden, provenance=provenance)

@@ -50,6 +50,8 @@ def to_tree(program: Program) -> dict[str, Any]:
         },
         "provenance": dict(program.provenance),
         **({} if program.mapped is None else {"mapped": program.mapped.to_tree()}),
+        "semantics": dict(program.semantics),
+        "chip": dict(program.chip),
     }
 
 
@@ -96,6 +98,8 @@ def _build(tree: Mapping[str, Any]) -> Program:
             *({name: _unpack(p) for name, p in golden[key].items()} for key in ("inputs", "spikes"))
         ),
         provenance=dict(tree["provenance"]),
+        semantics=dict(tree["semantics"]),
+        chip=dict(tree["chip"]),
     )
 
 

@@ -83,6 +83,10 @@ class Cells(Protocol):
 class Machine(Protocol):
     """A chip's arithmetic, as the simulator uses it."""
 
+    @property
+    def plain(self) -> Machine:
+        """The same arithmetic without anything compiled: its cells need numpy alone."""
+
     def activation(self, total: NDArray[np.int64], synapses: Synapses) -> NDArray[np.int64]:
         """What a population receives for an exact sum of weights."""
 

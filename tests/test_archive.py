@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -115,22 +116,18 @@ def test_any_change_changes_the_hash(change: dict[str, Any]) -> None:
     assert archive.content_hash({**SMALL, **change}) != archive.content_hash(SMALL)
 
 
-@settings(max_examples=400)
-@given(data=st.data())
-def test_no_single_byte_can_change_the_content_unnoticed(folder: Path, data: st.DataObject) -> None:
+def test_every_flipped_byte_is_noticed(folder: Path) -> None:
+    """Exhaustive over the bytes: the lowest, the highest and all bits of each."""
     path = folder / "flipped.ndp"
-    if not (folder / "small.ndp").exists():
-        archive.save(folder / "small.ndp", SMALL)
-    content = bytearray((folder / "small.ndp").read_bytes())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    try:
-        loaded, digest = archive.load(path)
-    except FileError:
-        return
-    assert same(SMALL, loaded)
-    assert digest == archive.content_hash(SMALL)
+    archive.save(path, SMALL)
+    content = path.read_bytes()
+    for position in range(len(content)):
+        for flip in (1, 128, 255):
+            changed = bytearray(content)
+            changed[position] ^= flip
+            path.write_bytes(changed)
+            with pytest.raises(FileError):
+                archive.load(path)
 
 
 @settings(max_examples=60)
@@ -139,7 +136,7 @@ def test_truncated(folder: Path, share: float) -> None:
     archive.save(folder / "whole.ndp", SMALL)
     content = (folder / "whole.ndp").read_bytes()
     (folder / "cut.ndp").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(FileError, match="not a complete neurodeploy archive"):
+    with pytest.raises(FileError, match=r"not a complete neurodeploy archive|was altered"):
         archive.load(folder / "cut.ndp")
 
 
@@ -154,8 +151,6 @@ def npy(array: Any, allow_pickle: bool = False) -> bytes:
 
 def members(tree: Any, *arrays: bytes, **changes: Any) -> dict[str, bytes]:
     """Members of an archive with a right hash, of anything."""
-    import hashlib
-
     plain = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(plain.encode() + b"".join(arrays)).hexdigest()
     header = {"format": archive.FORMAT, "version": archive.VERSION, "hash": digest, "tree": tree}
@@ -167,9 +162,13 @@ def members(tree: Any, *arrays: bytes, **changes: Any) -> dict[str, bytes]:
 
 
 def write(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    """An archive with a right seal, of anything."""
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in content.items():
             file.writestr(name, data)
+        file.comment = b"0" * 64
+    body = path.read_bytes()[:-64]
+    path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
     return path
 
 
@@ -231,7 +230,7 @@ def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
         members({"x": float("nan")}),
         members({"x": float("inf")}),
         members({"x": 1}, hash="0" * 64),
-        members({"x": 1}, version=2),
+        members({"x": 1}, version=1),
         members({"x": 1}, format="other"),
         {"tree.json": b"[]"},
         {"tree.json": b"\xff"},
@@ -248,8 +247,6 @@ def test_archives_of_something_else_are_refused(tmp_path: Path, content: dict[st
 def test_deep_trees_are_loaded_or_refused(tmp_path: Path, depth: int) -> None:
     content = members({"x": 1})
     plain = '{"x":' + "[" * depth + "]" * depth + "}"
-    import hashlib
-
     digest = hashlib.sha256(plain.encode()).hexdigest()
     head = f'{{"format":"{archive.FORMAT}","version":{archive.VERSION},"hash":"{digest}","tree":'
     content["tree.json"] = (head + plain + "}").encode()

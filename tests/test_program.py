@@ -58,7 +58,7 @@ def whole() -> Program:
     trace = simulate(lowered, spikes, LoihiMachine())
     names = [p.name for p in lowered.populations]
     golden = Golden({"input": spikes}, {name: trace.spikes[name] for name in names})
-    return lowered.complete(golden, {"neurodeploy": "0"})
+    return replace(lowered, golden=golden, provenance={"neurodeploy": "0"})
 
 
 def test_a_file_gives_everything_back(whole: Program, tmp_path: Path) -> None:
@@ -334,9 +334,11 @@ def test_any_change_changes_the_hash(whole: Program) -> None:
             replace(whole, ranges=()),
             replace(whole, golden=None),
             replace(whole, provenance={}),
+            replace(whole, semantics={"dt": 1.0}),
+            replace(whole, chip={"name": "loihi2"}),
         )
     }
-    assert len(hashes) == 12
+    assert len(hashes) == 14
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.markup import escape
 
-from neurodeploy.cli import tables
+from neurodeploy.cli import checks, tables
 from neurodeploy.cli.files import load_inputs
 from neurodeploy.cli.output import Output
 from neurodeploy.cli.semantics import chosen_semantics, semantics_arguments
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     if Path(options.file).suffix == ".ndp":
         program = Program.load(options.file)
         tables.program(output, program)
-        output.result({**tables.program_data(program), **_placed(program, options.map, output)})
+        data = {**tables.program_data(program), **checks.certificate(program, output)}
+        output.result({**data, **_placed(program, options.map, output)})
         return 0
     target = get_target(options.target) if options.target else None
     network = api.load(options.file, chosen_semantics(options))

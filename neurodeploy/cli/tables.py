@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.markup import escape
 
+from neurodeploy.bounds import UNBOUNDED
 from neurodeploy.cli.output import Output
-from neurodeploy.frontends.comparisons import comparisons
 from neurodeploy.linear import describe
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import Program
@@ -19,7 +19,9 @@ from neurodeploy.target import evidence_of
 
 if TYPE_CHECKING:
     from neurodeploy.costs.estimate import EnergyReport
+    from neurodeploy.equivalence.certificate import Certificate, Overflow
     from neurodeploy.equivalence.distances import Distances
+    from neurodeploy.equivalence.stage import Stage
     from neurodeploy.equivalence.statistics import Proportion
     from neurodeploy.equivalence.verdict import Verdict
     from neurodeploy.frontends.nir_write import Written
@@ -61,6 +63,8 @@ def network(output: Output, net: Network) -> None:
         ("from", "to", "maps"),
         [(c.source, c.target, _maps(c)) for c in net.connections],
     )
+    from neurodeploy.frontends.comparisons import comparisons
+
     for kind, comparison in comparisons(net.graph).items():
         output.say(f"compared with its source on {kind}: {comparison}")
 
@@ -85,6 +89,8 @@ def _maps(connection: Connection) -> str:
 
 def network_data(net: Network, differences: Sequence[Difference]) -> dict[str, Any]:
     """A network as plain data."""
+    from neurodeploy.frontends.comparisons import comparisons
+
     return {
         "inputs": {port.name: port.shape for port in net.inputs},
         "outputs": net.outputs,
@@ -238,6 +244,34 @@ def program(output: Output, compiled: Program) -> None:
         )
 
 
+def certificate(output: Output, found: Certificate) -> None:
+    """What is proven over all inputs, register by register, and what was only tested or neither."""
+    output.table(
+        f"certificate over all inputs: {found.status}",
+        ("node", "register", "low", "high", "holds", "more", "verdict"),
+        [
+            (
+                b.node,
+                b.register,
+                *(f"{x:,.0f}" if abs(x) < UNBOUNDED else "no bound" for x in (b.low, b.high)),
+                " … ".join(f"{x:,.0f}" if abs(x) < UNBOUNDED else f"{x:.3g}" for x in b.limits),
+                b.beyond,
+                b.status if b.overflow is None else f"refuted: {_overflow(b.overflow)}",
+            )
+            for b in found.bounds
+        ],
+    )
+    for name in found.unknown:
+        output.say(f"  neither: of the registers of {name} no bounds are known")
+    for text in found.tested:
+        output.say(f"  tested, not proven: {text}")
+
+
+def _overflow(found: Overflow) -> str:
+    neuron = ",".join(map(str, found.neuron))
+    return f"neuron {neuron} was to hold {found.value:,} at step {found.step} (simulated)"
+
+
 def program_data(compiled: Program) -> dict[str, Any]:
     """A program as plain data, without its arrays."""
     return {
@@ -269,6 +303,11 @@ def program_data(compiled: Program) -> dict[str, Any]:
     }
 
 
+def stage(output: Output, one: Stage) -> None:
+    """One comparison in a line."""
+    output.say(f"  {BADGES[one.status]} {one.title}: {one.text}")
+
+
 def verdict(output: Output, result: Verdict) -> None:
     """Accuracy, the stages, and mismatches per layer of the lossy one."""
     output.say(f"\n[bold]Does it work on the chip?[/] {BADGES[result.status]}")
@@ -285,8 +324,8 @@ def verdict(output: Output, result: Verdict) -> None:
         f"  an interval of ±1 % around the equal decisions needs {result.samples_needed:,} samples"
     )
     output.say("\n[bold]How equal is it?[/]")
-    for stage in result.stages:
-        output.say(f"  {BADGES[stage.status]} {stage.title}: {stage.text}")
+    for one in result.stages:
+        stage(output, one)
     lowering = result.stage("lowering")
     output.table(
         "reference against program (simulated)",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from neurodeploy.cli import bundles, tables
+from neurodeploy.cli import bundles, checks, tables
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import backend_arguments, load_inputs, load_labels, load_spikes
 from neurodeploy.cli.output import Output
@@ -25,7 +25,11 @@ FLOORS, CEILINGS = ("agreement",), ("accuracy-drop", "mismatch-rate")
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", help="a .ndp program")
-    parser.add_argument("--inputs", required=True, help=".npy or .npz, as for compile")
+    parser.add_argument(
+        "--inputs",
+        help=".npy or .npz, as for compile; without them the file's golden traces are run again, "
+        "in numpy alone",
+    )
     parser.add_argument("--labels", help=".npy, or .npz with a member `labels`")
     parser.add_argument(
         "--source", help=".npz with the source framework's own spikes, one array per population"
@@ -63,6 +67,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.inputs is None:
+        return checks.replay(arguments, output)
     from neurodeploy import api
     from neurodeploy.program import Program
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrivals import waits
 from neurodeploy.errors import TargetError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, LinearMap
 from neurodeploy.network import Network
@@ -173,11 +174,10 @@ def incoming(
     TargetError
         Populations or delays on the chip that no connection of the model explains.
     """
-    from neurodeploy.simulator.plan import delays_of  # imports numba
 
     size = program.population(name).size
     known, named = network.shapes, {connection.name for connection in network.connections}
-    delays = delays_of(program)
+    delays = waits(program)
     own, constant = np.zeros(size), np.zeros(size)
     paths: list[Path] = []
     for synapses in program.incoming(name):

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
+from neurodeploy.bounds import Certifies
 from neurodeploy.equivalence.causes import Attribution, Explanation
+from neurodeploy.equivalence.certificate import Certificate, certify
 from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
 from neurodeploy.equivalence.distances import Distances, distances
 from neurodeploy.equivalence.gates import Gates
@@ -51,6 +53,7 @@ class Verdict:
     distances: of their spike trains, per population.
     vendor: the run in the vendor's runtime, if there was one.
     causes: why the program differs from the reference.
+    certificate: what is proven over all inputs; None where the target bounds no registers.
     """
 
     program_hash: str
@@ -65,6 +68,7 @@ class Verdict:
     distances: tuple[Distances, ...] = ()
     vendor: Trace | None = field(default=None, repr=False)
     causes: Explanation = field(default=Explanation((), None))
+    certificate: Certificate | None = None
 
     @property
     def samples_needed(self) -> int:
@@ -109,6 +113,7 @@ class Verdict:
             **{k: None if v is None else v.to_dict() for k, v in optional.items()},
             "samples_needed": self.samples_needed,
             "distances": [one.to_dict() for one in self.distances],
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
         }
 
 
@@ -192,6 +197,7 @@ def verify(
         distances=tuple(distances(expected, actual, name) for name in names),
         vendor=vendors,
         causes=causes,
+        certificate=certify(program, target) if isinstance(target, Certifies) else None,
     )
 
 

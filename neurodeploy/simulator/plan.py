@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import InputError
+from neurodeploy import arrivals
 from neurodeploy.network import runs
-from neurodeploy.program import POTENTIAL, IntArray, Neurons, Program, Synapses
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.layout import Layout
+from neurodeploy.simulator.ports import check_ports, reads
 from neurodeploy.simulator.scratch import Scratch
-from neurodeploy.simulator.synapses import INT32_MAX, Prepared, Sums, lanes_of, prepare
+from neurodeploy.simulator.synapses import Sums, lanes_of, prepare
 from neurodeploy.target import Cells, Machine
 
 
@@ -139,8 +140,7 @@ def plan(program: Program, machine: Machine) -> Plan:
     for population in program.populations:
         convolved = any(s.kind == "conv2d" for s in program.incoming(population.name))
         layouts[population.name] = lanes_of(population.shape, convolved)
-    delays = delays_of(program)
-    units = [_unit(program, machine, p, layouts, delays) for p in program.populations]
+    units = [_unit(program, machine, p, layouts) for p in program.populations]
     place = {unit.name: index for index, unit in enumerate(units)}
     edges = [
         (place[link.source], place[unit.name])
@@ -150,12 +150,9 @@ def plan(program: Program, machine: Machine) -> Plan:
     ]
     readouts = {
         p.name: p
-        for p in program.populations
-        if p.readout == "membrane" and p.name in program.outputs
+        for p, unit in zip(program.populations, units, strict=True)
+        if reads(p, program, unit.cells)
     }
-    for unit in units:
-        if unit.name in readouts and POTENTIAL not in unit.cells.recorded:
-            raise InputError("its neurons have no membrane potential to read", node=unit.name)
     return Plan(inputs, program.graded, runs(units, edges), readouts)
 
 
@@ -163,51 +160,6 @@ def stepwise(group: tuple[Unit, ...]) -> bool:
     """Whether a cycle within the group forces it to run step by step."""
     names = {unit.name for unit in group}
     return any(link.source in names for unit in group for link in unit.links)
-
-
-def delays_of(program: Program) -> dict[Synapses, int]:
-    """Steps of the model from a message to its arrival through each synapses of delay 0.
-
-    On the chip a message takes one step, and none forward between equal depths.  Between depths k
-    and l, k - l of them are none of the model, where both have the time of the input.
-    """
-    depths = dict.fromkeys(program.input_shapes, 0) | {p.name: p.depth for p in program.populations}
-    order = {name: index for index, name in enumerate(depths)}
-    found = {}
-    for synapses in program.synapses:
-        source, target = depths[synapses.source], depths[synapses.target]
-        forward = order[synapses.source] < order[synapses.target]
-        steps = source - target + int(not forward or source != target)
-        missing = int(not forward) - steps - int(synapses.delay.min())
-        if missing > 0:
-            raise InputError(
-                f"its messages would have to arrive {missing} steps before they are sent",
-                node=synapses.name,
-                hint=f"{synapses.target} runs {target} steps behind the input, "
-                f"{synapses.source} {source}: delay what arrives too early.",
-            )
-        found[synapses] = steps
-    return found
-
-
-def _is_own(synapses: Synapses, population: Neurons) -> bool:
-    """Whether the neurons themselves deliver their spikes, one step later."""
-    return (
-        (synapses.recurrent and synapses.kind == "one-to-one" and not population.graded)
-        and synapses.port == "current"
-        and not synapses.delay.any()
-    )
-
-
-def _by_delay(synapses: Synapses) -> list[Synapses]:
-    """One for each delay; synapses of weight 0 need none."""
-    delay, weight = synapses.delay, synapses.weight
-    if delay.size == 1:
-        return [synapses]
-    return [
-        replace(synapses, weight=np.where(delay == steps, weight, 0), delay=np.array([steps]))
-        for steps in np.unique(delay[weight != 0])
-    ]
 
 
 def _reached(synapses: Synapses, source: Layout) -> NDArray[np.uint64]:
@@ -224,57 +176,37 @@ def _unit(
     machine: Machine,
     population: Neurons,
     layouts: Mapping[str, Layout],
-    delays: Mapping[Synapses, int],
 ) -> Unit:
     layout = layouts[population.name]
-    incoming = program.incoming(population.name)
-    own = [s for s in incoming if _is_own(s, population)]
-    others = [(one, delays[s]) for s in incoming if s not in own for one in _by_delay(s)]
-    sent = [s.graded and s.source in program.graded for s, _ in others]
+    others = arrivals.arriving(program, population, machine)
     prepared = [
-        prepare(s, layouts[s.source], layout, graded)
-        for (s, _), graded in zip(others, sent, strict=True)
+        prepare(a.synapses, layouts[a.synapses.source], layout, a.multiplies) for a in others
     ]
-    shifts = [machine.shift(s, p.low, p.high) for (s, _), p in zip(others, prepared, strict=True)]
-    bounds = _bounds(prepared, shifts)
-    feedback = np.zeros(population.size, np.int64)
-    for synapses in own:
-        feedback = feedback + machine.activation(synapses.weight.reshape(-1), synapses)
+    bounds = arrivals.reach(others, population.size)
+    feedback = arrivals.own_activation(program, population, machine)
     registers = {
         name: values if values.size == 1 else layout.arrange(values)
         for name, values in population.parameters.items()
     }
     placed = replace(population, shape=(layout.lanes,), parameters=registers)
-    cells = machine.cells(placed, layout.arrange(feedback), bounds)
-    for synapses in incoming:
-        if synapses.port not in cells.ports:
-            raise InputError(
-                f"{population.name} has no port {synapses.port!r}",
-                node=synapses.name,
-                hint=f"Its neurons ({population.model}) have: {', '.join(cells.ports)}.",
-            )
+    extremes = None if bounds is None else bounds.extremes
+    cells = machine.cells(placed, layout.arrange(feedback), extremes)
+    check_ports(program.incoming(population.name), population, cells)
     narrow = cells.initial.dtype != np.int64
     links = [
         Link(
-            source=s.source,
-            reached=_reached(s, layouts[s.source]),
-            port=s.port,
-            delay=least + s.delay.item(),
-            graded=graded,
+            source=a.synapses.source,
+            reached=_reached(a.synapses, layouts[a.synapses.source]),
+            port=a.synapses.port,
+            delay=a.wait,
+            graded=a.multiplies,
             sums=p.sums,
-            shift=max(0, p.halvings + (k or 0) * narrow),  # negative only where all weights are 0
-            activation=None if narrow else functools.partial(machine.activation, synapses=s),
+            # Negative only where all weights are 0.
+            shift=max(0, p.halvings + (a.shift or 0) * narrow),
+            activation=None
+            if narrow
+            else functools.partial(machine.activation, synapses=a.synapses),
         )
-        for (s, least), graded, p, k in zip(others, sent, prepared, shifts, strict=True)
+        for a, p in zip(others, prepared, strict=True)
     ]
     return Unit(population.name, population.shape, layout, tuple(links), cells, population.graded)
-
-
-def _bounds(prepared: list[Prepared], shifts: list[int | None]) -> tuple[int, int] | None:
-    """Bounds of the summed currents, if 32 bits hold them."""
-    low = high = 0.0
-    for sums, shift in zip(prepared, shifts, strict=True):
-        if shift is None:
-            return None
-        low, high = low + sums.low * 2.0**shift, high + sums.high * 2.0**shift
-    return (int(low), int(high)) if max(-low, high) <= INT32_MAX else None

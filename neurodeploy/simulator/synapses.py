@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import InputError
+from neurodeploy import arrivals
 from neurodeploy.linear import Pair, Shape
 from neurodeploy.program import IntArray, Synapses
 from neurodeploy.simulator.kernels import ADD_PATCHES, add_bytes, add_rows
@@ -25,7 +25,6 @@ from neurodeploy.simulator.scratch import Scratch
 
 INT8_MAX = (1 << 7) - 1
 INT16_MAX = (1 << 15) - 1
-INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -174,12 +173,10 @@ class Patches:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Synapses ready to run: total = (what `sums` adds) 2^halvings, in low..high for any input."""
+    """Synapses ready to run: total = (what `sums` adds) 2^halvings."""
 
     sums: Sums
     halvings: int
-    low: int
-    high: int
 
 
 def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = False) -> Prepared:
@@ -194,7 +191,7 @@ def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = F
     InputError
         The weights of one neuron may sum up to more than 32 bits hold.
     """
-    low, high = _bounds(synapses)
+    low, high = arrivals.sums(synapses).extremes
     halvings = _halvings(synapses.weight)
     weight = synapses.weight >> halvings
     sums: Sums
@@ -205,28 +202,12 @@ def prepare(synapses: Synapses, source: Layout, target: Layout, graded: bool = F
         dtype = np.int64 if graded else np.int16 if small else np.int32
         build = _convolution if synapses.kind == "conv2d" else _one_to_one
         sums = build(weight.astype(dtype), synapses, source, target)
-    if graded:
-        high = max(high - low, 1) * -INT32_MIN
-        low = -high
-    return Prepared(sums, halvings, low, high)
+    return Prepared(sums, halvings)
 
 
 def vector_lanes(channels: int) -> int:
     """Lanes of the vectors that hold the channels of a pixel."""
     return next((lanes for lanes in ADD_PATCHES if lanes >= channels), max(ADD_PATCHES))
-
-
-def _bounds(synapses: Synapses) -> tuple[int, int]:
-    """Least and most that one step's spikes can add to any neuron, from the integer weights."""
-    rows = synapses.weight.reshape(len(synapses.weight), -1)
-    largest = np.abs(rows.astype(np.float64)).sum(axis=1).max(initial=0.0)
-    if largest > INT32_MAX:
-        raise InputError(
-            f"the weights of one neuron sum up to {largest:.0f}, more than {INT32_MAX}",
-            node=synapses.name,
-        )
-    low = np.minimum(rows, 0).sum(axis=1).min(initial=0)
-    return int(low), int(np.maximum(rows, 0).sum(axis=1).max(initial=0))
 
 
 def _halvings(weight: IntArray) -> int:

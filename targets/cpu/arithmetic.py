@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.simulator.jit import kernel, primitive
+from neurodeploy.simulator.jit import kernel, load, nonzero, primitive, store
 from neurodeploy.simulator.layout import TILE, WORD
-from neurodeploy.simulator.vectors import load, nonzero, store
 
 ZERO, ZERO_DELAYED, ZERO_AFTER_INPUT, SUBTRACT, SUBTRACT_DELAYED, SUBTRACT_HELD, NO_RESET = range(7)
 """Values of a population's `reset` register; see `step`."""

@@ -7,7 +7,7 @@ machine runs programs of every format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import tiled
+from neurodeploy.simulator.stepwise import States, Stepwise
 from neurodeploy.target import Cells
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX, NO_RESET
@@ -109,7 +110,16 @@ class FixedPointMachine:
 
     Recorded states: `v` and `i` after the step, and `potential`, v as it was compared with the
     threshold; `i` stays 0 in populations without a synaptic current.
+
+    `compiled`: run the numba kernel; False runs the same arithmetic step by step in numpy.
     """
+
+    compiled: bool = True
+
+    @property
+    def plain(self) -> FixedPointMachine:
+        """The same, in numpy."""
+        return replace(self, compiled=False)
 
     def activation(self, total: IntArray, synapses: Synapses) -> IntArray:
         """total 2^exponent."""
@@ -131,6 +141,8 @@ class FixedPointMachine:
         """The neurons; in 32 bits where that gives the same."""
         shared = rules(population)
         *registers, v0 = neuron_registers(population)
+        if not self.compiled:
+            return _plain(shared, registers, v0, own)
         narrow = bounds is not None and arithmetic.fits_int32(
             shared.state_bits, max(-bounds[0], bounds[1]), *registers[2:], own
         )
@@ -138,6 +150,28 @@ class FixedPointMachine:
         zeros = np.zeros(population.size, np.int64)
         initial = tiled((v0, zeros, zeros), dtype)
         return _FixedPointCells(initial, tiled((*registers, own), dtype), shared)
+
+
+def _plain(shared: Rules, registers: list[IntArray], v0: IntArray, own: IntArray) -> Stepwise:
+    def update(states: States, currents: States, values: States) -> tuple[States, IntArray]:
+        arguments: tuple[Any, ...] = (
+            *(states[name] for name in ("v", "i", "fired")),
+            currents["current"],
+            *(values[name] for name in NEURON),
+            *shared,
+        )
+        v, i, fired, potential = arithmetic.step(*arguments)
+        return {"v": v, "i": i, "potential": potential, "fired": fired}, np.asarray(fired)
+
+    zeros = np.zeros_like(own)
+    return Stepwise.of(
+        states={"v": v0, "i": zeros, "fired": zeros},
+        recorded=STATES,
+        ports=_FixedPointCells.ports,
+        registers=dict(zip(NEURON, registers, strict=True)),
+        own=own,
+        update=update,
+    )
 
 
 @dataclass(frozen=True, eq=False)

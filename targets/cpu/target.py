@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
+from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network, Population
-from neurodeploy.program import Program
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend, Choice, Settings
-from neurodeploy.targets.cpu import dynamics, lowering, rules
+from neurodeploy.targets.cpu import bounds, dynamics, lowering, rules
+from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine
 from neurodeploy.trace import Messages, Trace
@@ -91,3 +96,24 @@ class Cpu:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.format)
+
+    def accumulator(self, synapses: Synapses) -> tuple[int, int]:
+        """32 bits."""
+        return -INT32_MAX, INT32_MAX
+
+    def registers(
+        self, population: Neurons, arriving: Mapping[str, Interval], own: IntArray
+    ) -> tuple[Register, ...]:
+        """See `bounds.registers`."""
+        return bounds.registers(population, arriving, own)
+
+    def written(
+        self,
+        population: Neurons,
+        own: IntArray,
+        currents: Mapping[str, IntArray],
+        states: Mapping[str, NDArray[Any]],
+        fired: IntArray,
+    ) -> Mapping[str, IntArray]:
+        """See `bounds.written`."""
+        return bounds.written(population, own, currents, states, fired)

@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.program import IntArray
-from neurodeploy.simulator.jit import kernel, primitive
+from neurodeploy.simulator.jit import kernel, load, nonzero, primitive, store
 from neurodeploy.simulator.layout import TILE, WORD
-from neurodeploy.simulator.vectors import load, nonzero, store
 
 STATE_SHIFT = 6
 """Activations and thresholds are shifted left by this many bits to align with states."""
@@ -156,18 +154,6 @@ def fits_int32(du: Ints, dv: Ints, vth: Ints, *others: Ints) -> bool:
     return bool(decays) and all(bool(np.all(abs(values) <= most)) for values, most in limits)
 
 
-def may_wrap_u(bounds: tuple[int, int], own: IntArray, u0: IntArray, du: IntArray) -> bool:
-    """Whether activations within `bounds`, and a neuron's `own`, can take u to 2^23.
-
-    A decay never rounds away from zero, so |u| <= m at one step gives at most
-    m (4095 - du) / 4096 + 64 |a| at the next, which is m again for m = 64 |a| 4096 / (du + 1).
-    """
-    low, high = bounds
-    reach = np.maximum(high + np.maximum(own, 0), -(low + np.minimum(own, 0)))
-    grown = (reach << STATE_SHIFT) * DECAY_ONE >= STATE_LIMIT * (du + 1)
-    return bool(np.any(grown | (np.abs(u0) >= STATE_LIMIT)))
-
-
 @kernel
 def run_lif(
     current: Any,
@@ -197,7 +183,7 @@ def run_lif(
     registers: (tiles, 4, 128), of the same dtype: du, dv, vth, bias.
     own: (tiles, 128), of the same dtype: the activation by a neuron's own spike; None if all are 0.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
-    wraps_u: whether u may have to be wrapped; see `may_wrap_u`.
+    wraps_u: whether u may have to be wrapped.
     biases: like `current`: the bias of each step; None if it is that of the registers.
     restart: bool (steps,), where u = v = 0 before the step; None if nowhere.
     state: (tiles, samples, 3, 128), of the same dtype, changed: u, v, and what its own spike adds

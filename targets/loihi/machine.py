@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrivals import Interval
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import tiled
+from neurodeploy.simulator.stepwise import States, Stepwise
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT
+from neurodeploy.targets.loihi.bounds import U_LIMITS, bound_u
 from neurodeploy.targets.loihi.models import MODELS, model_of
 from neurodeploy.targets.loihi.neurons import SigmaDelta, stepwise
-from neurodeploy.targets.loihi.stepwise import Restart, States, Stepwise, lanes
+from neurodeploy.targets.loihi.stepwise import Restart, lanes, received
 
 STATES = MODELS["lif"].states
 
@@ -36,6 +39,11 @@ class LoihiMachine:
     """
 
     compiled: bool = True
+
+    @property
+    def plain(self) -> LoihiMachine:
+        """The same, in numpy."""
+        return replace(self, compiled=False)
 
     def activation(self, total: IntArray, synapses: Synapses) -> IntArray:
         """Activation from exact weight sums: `dense_activation` or `conv_activation`."""
@@ -80,7 +88,7 @@ def _plain_lif(population: Neurons, own: IntArray) -> Stepwise:
         ports=MODELS["lif"].ports,
         registers=registers,
         own=own,
-        update=_update_lif,
+        update=received(_update_lif),
         restart=Restart.of(population),
     )
 
@@ -106,13 +114,14 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
     du, dv, mantissa, exponent = (values[name] for name in ("du", "dv", "bias_mant", "bias_exp"))
     registers = (du, dv, values["vth"], arithmetic.bias_current(mantissa, exponent))
     start = (values["u0"], values["v0"], np.zeros_like(own))
+    restart = Restart.of(population)
     narrow = bounds is not None and arithmetic.fits_int32(*registers, own, *start)
     dtype = np.int32 if narrow else np.int64
     flags = (
         bool(np.all(du == DECAY_ONE - 1)),
         bool(np.all(dv == DECAY_ONE)),
         bool(np.all(dv == 0)),
-        bounds is None or arithmetic.may_wrap_u(bounds, own, values["u0"], du),
+        bounds is None or _wraps_u(values, bounds, own, registers[3], restart is not None),
     )
     return _Compiled(
         initial=tiled(start, dtype),
@@ -120,8 +129,26 @@ def _lif(population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> 
         own=tiled((own,), dtype) if own.any() else None,
         flags=flags,
         bias=tiled((mantissa, exponent), np.int64),
-        restart=Restart.of(population),
+        restart=restart,
     )
+
+
+def _wraps_u(
+    values: Mapping[str, IntArray],
+    bounds: tuple[int, int],
+    own: IntArray,
+    bias: IntArray,
+    restarts: bool,
+) -> bool:
+    """Whether u may have to be wrapped, by the bounds that a certificate rests on."""
+    names = ("du", "dv", "vth", "u0")
+    different = np.unique(np.stack([*(values[name] for name in names), own, bias]), axis=1)
+    *rows, own, bias = different
+    low, high = (np.full_like(own, side) for side in bounds)
+    of_each = dict(zip(names, rows, strict=True))
+    u = bound_u(of_each, Interval(low, high), own, Interval(bias, bias), restarts)
+    least, most = U_LIMITS
+    return bool(u.low.min() < least or u.high.max() > most)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from neurodeploy.program import IntArray, Neurons
 from neurodeploy.simulator.layout import tiled
+from neurodeploy.simulator.stepwise import States, Stepwise, Update
 from neurodeploy.targets.loihi import arithmetic, arithmetic_neurons
 from neurodeploy.targets.loihi.models import MODELS
-from neurodeploy.targets.loihi.stepwise import States, Stepwise, Update, lanes
+from neurodeploy.targets.loihi.stepwise import lanes, received
 
 
 def stepwise(population: Neurons, own: IntArray) -> Stepwise:
@@ -31,7 +32,7 @@ def stepwise(population: Neurons, own: IntArray) -> Stepwise:
         ports=model.ports,
         registers=registers,
         own=own,
-        update=rules.update,
+        update=received(rules.update),
     )
 
 

@@ -7,16 +7,20 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
+from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
-from neurodeploy.program import Program
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend, Choice, Settings
-from neurodeploy.targets.loihi import dynamics, lowering, resolve, rules
+from neurodeploy.targets.loihi import bounds, dynamics, lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -100,3 +104,26 @@ class Loihi:
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""
         return rules.check(program, self.chip)
+
+    def accumulator(self, synapses: Synapses) -> tuple[int, int]:
+        """See `bounds.accumulator`."""
+        return bounds.accumulator(synapses)
+
+    def registers(
+        self, population: Neurons, arriving: Mapping[str, Interval], own: IntArray
+    ) -> tuple[Register, ...]:
+        """See `bounds.registers`."""
+        return bounds.registers(population, arriving, own)
+
+    def written(
+        self,
+        population: Neurons,
+        own: IntArray,
+        currents: Mapping[str, IntArray],
+        states: Mapping[str, NDArray[Any]],
+        fired: IntArray,
+    ) -> Mapping[str, IntArray]:
+        """See `bounds.written`."""
+        if population.model != "lif":
+            return {}
+        return bounds.written(population, own, currents, states, fired)

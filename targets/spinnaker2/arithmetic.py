@@ -14,11 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import overload
 
-from neurodeploy.simulator.jit import kernel, primitive
+from neurodeploy.simulator.jit import kernel, load, nonzero, overloads, primitive
 from neurodeploy.simulator.layout import TILE, WORD
-from neurodeploy.simulator.vectors import load, nonzero
 
 EXACT = 1 << 24
 """float32 holds every integer up to this one, so that sums of weights become float32 exactly."""
@@ -31,7 +29,7 @@ def choose(condition: Any, yes: Floats, no: Floats) -> Floats:
     return np.where(condition, yes, no)
 
 
-@overload(choose)
+@overloads(choose)
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
     def one(condition: Any, yes: Any, no: Any) -> Any:
         return yes if condition else no

@@ -8,15 +8,16 @@ from `v_init` and `i_offset` (see `settled`), and a spike in them is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
-from neurodeploy.program import Float32Array, IntArray, Neurons, Synapses
+from neurodeploy.program import POTENTIAL, Float32Array, IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import TILE, tiled
+from neurodeploy.simulator.stepwise import States, Stepwise
 from neurodeploy.target import Cells
 from neurodeploy.targets.spinnaker2 import arithmetic
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
@@ -115,7 +116,16 @@ class SpiNNaker2Machine:
 
     Recorded states, float32: `v` after the tick, `potential`, v as it was compared with the
     threshold, and of neurons with synaptic currents `exc` and `inh` after the tick.
+
+    `compiled`: run the numba kernel; False runs the same arithmetic step by step in numpy.
     """
+
+    compiled: bool = True
+
+    @property
+    def plain(self) -> SpiNNaker2Machine:
+        """The same, in numpy."""
+        return replace(self, compiled=False)
 
     def activation(self, total: IntArray, synapses: Synapses) -> IntArray:
         """The sum itself."""
@@ -167,6 +177,8 @@ class SpiNNaker2Machine:
             )
         registers = registers_of(population)
         zero = np.zeros(population.size, np.float32)
+        if not self.compiled:
+            return _plain(model, resets_to(population), registers, settled(population), own)
         return _Compiled(
             initial=tiled((settled(population), zero, zero, zero), np.float32),
             registers=tiled(tuple(registers[name] for name in KERNEL), np.float32),
@@ -174,6 +186,40 @@ class SpiNNaker2Machine:
             model=model,
             to=resets_to(population),
         )
+
+
+def _plain(
+    model: Model,
+    to: bool,
+    registers: Mapping[str, Float32Array],
+    v: Float32Array,
+    own: IntArray,
+) -> Stepwise:
+    def update(states: States, currents: States, values: States) -> tuple[States, IntArray]:
+        x = currents[model.ports[0]].astype(np.float32)
+        y = currents["inhibitory"].astype(np.float32) if model.filtered else np.float32(0)
+        after: dict[str, NDArray[Any]] = {}
+        if model.filtered:
+            x = after["exc"] = arithmetic.decay_current(states["exc"], values["exc_decay"], x)
+            y = after["inh"] = arithmetic.decay_current(states["inh"], values["inh_decay"], y)
+        potential = arithmetic.integrate(
+            states["v"], x - y, values["alpha_decay"], values["i_offset"]
+        )
+        fired = arithmetic.fires(potential, values["threshold"])
+        after["v"] = arithmetic.reset(potential, fired, values["threshold"], values["v_reset"], to)
+        return {**after, POTENTIAL: potential}, fired.astype(np.int64)
+
+    zero = np.zeros_like(v)
+    kept = {"exc": zero, "inh": zero} if model.filtered else {}
+    return Stepwise.of(
+        states={"v": v, **kept},
+        recorded=model.states,
+        ports=model.ports,
+        registers={name: registers[name] for name in KERNEL},
+        own=own,
+        update=update,
+        dtype=np.float32,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,19 +7,22 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network, Population
-from neurodeploy.program import Program
+from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.target import Backend, Choice, Evidence, Proposal, Report, Settings
-from neurodeploy.targets.spinnaker2 import dynamics, evidence, lowering, rules
+from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, rules
+from neurodeploy.targets.spinnaker2.arithmetic import EXACT
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
@@ -109,3 +112,24 @@ class SpiNNaker2:
         from neurodeploy.targets.spinnaker2.bundle.reading import read_report
 
         return read_report(path, program)
+
+    def accumulator(self, synapses: Synapses) -> tuple[int, int]:
+        """What float32 holds exactly."""
+        return -EXACT, EXACT
+
+    def registers(
+        self, population: Neurons, arriving: Mapping[str, Interval], own: IntArray
+    ) -> tuple[Register, ...]:
+        """See `bounds.registers`."""
+        return bounds.registers(population, arriving, own)
+
+    def written(
+        self,
+        population: Neurons,
+        own: IntArray,
+        currents: Mapping[str, IntArray],
+        states: Mapping[str, NDArray[Any]],
+        fired: IntArray,
+    ) -> Mapping[str, IntArray]:
+        """Nothing: states are floating-point."""
+        return {}

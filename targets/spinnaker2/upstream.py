@@ -11,7 +11,6 @@ import math
 import numpy as np
 
 from neurodeploy.errors import ModelError
-from neurodeploy.frontends.nir_nodes import discretise
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Network
 from neurodeploy.program import IntArray
@@ -62,6 +61,8 @@ def integers(values: FloatArray, unit: Unit) -> IntArray:
 
 def _gain(network: Network, unit: Unit) -> FloatArray:
     """What a neuron's input is multiplied with by its own time constants and resistance."""
+    from neurodeploy.frontends.nir_nodes import discretise  # nir is not needed to run programs
+
     population = unit.population
     node = network.graph.nodes.get(population.name)
     if node is None:

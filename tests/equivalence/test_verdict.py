@@ -80,7 +80,7 @@ def case() -> tuple[Program, Network, Spikes]:
     golden_inputs = {"input": spikes[:2]}
     trace = simulate(program, golden_inputs, MACHINE)
     golden = Golden(golden_inputs, {p.name: trace.spikes[p.name] for p in program.populations})
-    return program.complete(golden, {}), net, spikes
+    return replace(program, golden=golden), net, spikes
 
 
 def check(case: tuple[Program, Network, Spikes], run: Vendor = honest, **options: Any) -> Verdict:

@@ -23,10 +23,11 @@ from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator import block, engine, kernels
 from neurodeploy.simulator.engine import in_model_units, run, simulate
 from neurodeploy.simulator.plan import plan, stepwise
+from neurodeploy.simulator.stepwise import Stepwise
 from neurodeploy.target import Cells
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.machine import STATES, LoihiMachine
-from neurodeploy.targets.loihi.stepwise import Stepwise, lanes
+from neurodeploy.targets.loihi.stepwise import lanes
 from neurodeploy.trace import Counting, Trace
 from tests.builders import convolutions, small_program, spikes_for
 

@@ -17,16 +17,13 @@ from neurodeploy.targets.loihi.arithmetic import (
     conv_activation,
     decay,
     dense_activation,
-    filter_u,
     fires,
     integrate,
-    may_wrap_u,
     reset,
     update_u,
     update_v,
     wrap_int24,
     wrap_int32,
-    wrap_u,
 )
 
 M24 = 2**23
@@ -131,37 +128,6 @@ def test_the_current_wraps_once_and_keeps_its_upper_edge() -> None:
         M24, M24, 0, M24, -M24
     ]  # fmt: skip
     assert update_u(0, 4 * unit, 4095) == 2 * M24
-
-
-@given(
-    st.integers(0, 1 << 18), st.integers(0, 1 << 18), st.integers(-300, 300),
-    st.integers(1 - M24, M24 - 1), st.integers(-1, 4095), st.integers(0, 2**32 - 1),
-)  # fmt: skip
-@example((1 << 17) - 1, 0, 0, 0, 4095, 0)
-@example(0, (1 << 17) - 1, 0, 0, 4095, 0)
-@example(2, 0, 0, 0, 63, 0)
-def test_a_current_that_may_not_wrap_does_not(
-    up: int, down: int, own: int, u0: int, du: int, seed: int
-) -> None:
-    if may_wrap_u((-down, up), *map(np.array, (own, u0, du))):
-        return
-    ends = [-down + min(own, 0), up + max(own, 0)]
-    draws = np.random.default_rng(seed).choice(ends, 200)
-    for a in [*[ends[0]] * 200, *[ends[1]] * 400, *draws]:
-        u0 = int(filter_u(u0, int(a), du))
-        assert wrap_u(u0) == u0
-
-
-@pytest.mark.parametrize("du", [0, 409, 4095])
-def test_what_may_wrap_is_not_said_too_early(du: int) -> None:
-    """A current of 64 a 4096 / (du + 1) is what constant activations a tend to."""
-    least = -(-M24 * (du + 1) // (64 * 4096))
-    zero = np.zeros(1, np.int64)
-    assert may_wrap_u((0, least), zero, zero, zero + du)
-    assert may_wrap_u((-least, 0), zero, zero, zero + du)
-    assert not may_wrap_u((1 - least, least - 1), zero, zero, zero + du)
-    assert may_wrap_u((1 - least, least - 1), zero + 1, zero, zero + du)
-    assert may_wrap_u((0, 0), zero, zero + M24, zero + du)
 
 
 @given(STATES, near(M32 - 1), near(4096 << 7), st.integers(0, 4096))
