@@ -174,6 +174,17 @@ def test_percentiles_of_spinnaker2() -> None:
     assert "the budget ended the search" in found.reason
 
 
+@pytest.mark.parametrize("target", ["loihi2", "cpu8"])
+@pytest.mark.parametrize("bits", [2, 3, 7])
+def test_weights_use_the_bits_they_have(target: str, bits: int) -> None:
+    settings = {"lif1": {"weight_bits": float(bits)}}
+    own, narrow = (
+        nd.compile(GRAPH, target=target, calibration=INPUTS, settings=s) for s in (None, settings)
+    )
+    assert weight_bits(narrow.incoming("lif1")[0]) == bits * 6 * 8
+    assert np.array_equal(own.incoming("lif2")[0].weight, narrow.incoming("lif2")[0].weight)
+
+
 def test_settings_that_do_not_exist_are_refused() -> None:
     for settings in ({"x": {"weight_bits": 8.0}}, {"lif1": {"percentile": 90.0}}):
         with pytest.raises(InputError, match="unknown populations, or not of all choices"):

@@ -15,6 +15,7 @@ from neurodeploy.network import Network
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.loihi import scale
+from neurodeploy.targets.loihi.lowering import lower
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.scale import quantise, quantised_sum, self_weight
 from neurodeploy.trace import Spikes
@@ -37,13 +38,25 @@ def test_the_self_synapse_is_the_largest_that_fits(limit: float) -> None:
     assert weight << shift == best
 
 
-@given(VALUES)
-def test_weights_are_the_nearest_with_the_least_exponent(values: Any) -> None:
-    weight, exponent = quantise(values)
-    assert np.all(weight % 2 == 0)
-    assert np.abs(weight).max() <= 254
-    assert np.abs(values - weight * 2.0**exponent).max() <= 2.0**exponent
-    assert exponent == 0 or 2 * np.rint(np.abs(values).max() / 2**exponent) > 254
+@given(VALUES, st.integers(2, 8))
+def test_weights_are_the_nearest_with_the_least_exponent(values: Any, bits: int) -> None:
+    weight, exponent = quantise(values, 0, bits)
+    step = 2 ** (9 - bits)
+    assert np.all(weight % step == 0)
+    assert np.abs(weight).max() <= 256 - step
+    assert np.abs(values - weight * 2.0**exponent).max() <= step / 2 * 2.0**exponent
+    finer = step * np.rint(np.abs(values).max() / (step * 2.0 ** (exponent - 1)))
+    assert exponent == 0 or finer > 256 - step
+
+
+def test_a_model_of_few_levels_keeps_its_integers_in_few_bits() -> None:
+    whole = np.clip(FIRST, -7, 7)
+    net = network((20,), a=nir.Linear(whole * 0.0625), lif0=lif(np.full(30, 0.75)))
+    calibration = recorded(net, spikes_for(3, 10, 100, (20,), 0.2))
+    for bits, kept in ((4, True), (3, False)):
+        (arriving,) = lower(net, calibration, "loihi2", {"lif0": bits}).incoming("lif0")
+        unit = arriving.weight.max() / 7
+        assert np.array_equal(arriving.weight, whole * unit) is kept
 
 
 @given(VALUES)
