@@ -11,8 +11,8 @@ from neurodeploy.linear import FloatArray
 from neurodeploy.mapping.traffic import DIRECTIONS, Load
 from neurodeploy.program import IntArray
 
-EFFORT = 2 * 10**10
-"""Steps of arithmetic that a placement may cost, roughly: some ten seconds."""
+LARGEST = 2700
+"""Places among which cores are moved: memory grows with their square."""
 SWEEPS = 40
 LOOKS = 10**7
 """Packets between two cores whose routes may be followed to find quieter links: some seconds."""
@@ -26,18 +26,20 @@ def arrange(packets: IntArray, places: IntArray, entry: tuple[int, int], seed: i
     From the order given, every core in turn changes places with the core, or takes the empty place,
     that saves most packets times hops.  Where nobody gains, the cores whose packets cross the
     busiest link change places at equal hops if that link becomes less busy, or fewer links are as
-    busy.  It ends when neither helps or the effort is spent (of more than some 2,700 places, nobody
-    moves).  It is a local search: what it finds is no worse than the order given.  Deterministic:
-    seed 0 tries cores by number, another in an order drawn from it.
+    busy.  It ends when neither helps, or after `SWEEPS` rounds; among more than `LARGEST` places,
+    nobody moves.  It is a local search: what it finds is no worse than the order given.
+    Deterministic: seed 0 tries cores by number, another in an order drawn from it.
 
     Parameters
     ----------
     packets: see `packets_between`.
     places: (x, y) of every place's router, int64 (places, 2), as many as cores or more.
     """
+    if len(places) > LARGEST:
+        return np.arange(packets.shape[1])
     search = _Search(packets, places, entry)
     order = sorted(range(packets.shape[1]), key=_keys(seed))
-    for _ in range(min(SWEEPS, EFFORT // len(places) ** 3)):
+    for _ in range(SWEEPS):
         if not search.shorten(order) and not search.relieve(order):
             break
     return search.place[: packets.shape[1]]
@@ -62,7 +64,7 @@ class _Search:
         self.place = np.arange(size)
         self.away = _distances(places, places)
         self.outside = _distances(places, np.array([entry]))[:, 0]
-        self.own = (self.away * self.both).sum(axis=1)
+        self.cost = self.both @ self.away  # whole numbers: exact in any order
         self.sender, self.receiver = np.nonzero(packets)
         self.sent = packets[self.sender, self.receiver]
         self.sender[self.sender == cores] = size
@@ -100,9 +102,12 @@ class _Search:
         return moved
 
     def _saved(self, i: int) -> FloatArray:
-        """Packets times hops that each change of i's place with another's saves."""
-        own, both, away = self.own, self.both, self.away
-        saved = own + own[i] - away @ both[i] - both @ away[i] - 2 * both[i] * away[i]
+        """Packets times hops that each change of i's place with another's saves.
+
+        `cost[j, i]` is what the packets of core j would cost at the place of core i.
+        """
+        cost, own = self.cost, np.diag(self.cost)
+        saved = own + own[i] - cost[i] - cost[:, i] - 2 * self.both[i] * self.away[i]
         saved += (self.entering[i] - self.entering) * (self.outside[i] - self.outside)
         return np.asarray(saved)
 
@@ -112,9 +117,12 @@ class _Search:
     def _swap(self, i: int, j: int) -> None:
         self._exchange(i, j)
         self.outside[[i, j]] = self.outside[[j, i]]
+        for of in (self.away, self.cost):
+            of[:, [i, j]] = of[:, [j, i]]
+        change = self.both[:, i] - self.both[:, j]
+        partners = np.flatnonzero(change)
+        self.cost[partners] += np.outer(change[partners], self.away[j] - self.away[i])
         self.away[[i, j]] = self.away[[j, i]]
-        self.away[:, [i, j]] = self.away[:, [j, i]]
-        self.own = (self.away * self.both).sum(axis=1)
 
     def _busiest(self) -> tuple[tuple[int, int], set[int]]:
         """Packets on the busiest link and how many links are as busy; cores that use the first."""

@@ -38,9 +38,11 @@ def chip() -> Chip:
 def case(chip: Chip) -> Callable[[int, float], Case]:
     """A random program by seed: image -> conv (resets itself) -> dense -> dense, and conv -> last.
 
-    Small cores, so that every population is on several.  Its trace spikes at the given rate.
+    Small cores on small tiles, so that every population is on several, in rows and columns.  Its
+    trace spikes at the given rate.
     """
-    few = {name: replace(chip.limits[name], value=7) for name in ("neurons_per_core",)}
+    values = {"neurons_per_core": 7, "cores_per_tile": 1, "mesh_columns": 3}
+    few = {name: replace(chip.limits[name], value=value) for name, value in values.items()}
     small = replace(chip, limits={**chip.limits, **few})
 
     def build(seed: int, rate: float = 0.2) -> Case:
