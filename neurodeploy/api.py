@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import nir
 from numpy.typing import NDArray
 
+from neurodeploy.choices import Settings
 from neurodeploy.compilation import PASSES, calibrated, completed, lowered
 from neurodeploy.equivalence.verdict import Gates, Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
@@ -28,7 +29,6 @@ from neurodeploy.target import (
     Bundles,
     Reads,
     Report,
-    Settings,
     cores_of,
     get_backend,
     get_target,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from neurodeploy.chip import Chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend, Choice, Settings
+from neurodeploy.target import Backend
 from neurodeploy.targets.cpu import lowering, rules
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine

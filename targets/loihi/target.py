@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend, Choice, Settings
+from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.target import Backend, Choice, Evidence, Proposal, Report, Settings
+from neurodeploy.target import Backend, Evidence, Proposal, Report
 from neurodeploy.targets.spinnaker2 import evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
