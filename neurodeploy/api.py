@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import nir
 from numpy.typing import NDArray
 
+from neurodeploy.choices import Settings
 from neurodeploy.compilation import PASSES, calibrated, completed, lowered
 from neurodeploy.equivalence.gates import Gates
 from neurodeploy.equivalence.verdict import Verdict
@@ -29,7 +30,6 @@ from neurodeploy.target import (
     Bundles,
     Reads,
     Report,
-    Settings,
     cores_of,
     get_backend,
     get_target,

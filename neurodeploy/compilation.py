@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from neurodeploy import reference
 from neurodeploy._version import __version__
+from neurodeploy.choices import Settings
 from neurodeploy.errors import DesignRuleError, InputError
 from neurodeploy.network import Network
 from neurodeploy.passes import MergeLinear, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Explores, Places, Settings, TakesAnalog, Target
+from neurodeploy.target import Explores, Places, TakesAnalog, Target
 from neurodeploy.trace import Inputs, Messages, Trace, check_currents, check_inputs
 
 GOLDEN_SAMPLES = 4

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import Neurons, Program, Synapses
@@ -286,26 +287,6 @@ class TakesAnalog(Protocol):
     @property
     def analog(self) -> bool:
         """Whether this one does."""
-
-
-Settings = Mapping[str, Mapping[str, float]]
-"""Population -> choice -> value; what is not named is as in `Target.lower`."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What can be chosen for each population when a network is put on a chip.
-
-    Attributes
-    ----------
-    values: what there is to choose from; the first is what `Target.lower` takes, and each loses
-        more than the one before it.
-    text: what it is.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    text: str
 
 
 @runtime_checkable

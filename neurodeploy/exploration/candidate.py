@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy import mapping
+from neurodeploy.choices import Settings
 from neurodeploy.costs import count, estimate
 from neurodeploy.costs.models import model_of
 from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.errors import FileError, TargetError
 from neurodeploy.program import Program, Synapses
 from neurodeploy.quantity import Quantity
-from neurodeploy.target import Places, Settings, Target
+from neurodeploy.target import Places, Target
 from neurodeploy.trace import Trace
 
 

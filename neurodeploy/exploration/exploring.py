@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neurodeploy._version import __version__
 from neurodeploy.archive import content_hash
+from neurodeploy.choices import Settings
 from neurodeploy.compilation import completed, lowered
 from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.errors import DesignRuleError, InputError, ModelError, SemanticsError
@@ -22,7 +23,7 @@ from neurodeploy.frontends.nir import plain
 from neurodeploy.network import Network
 from neurodeploy.quantity import engineering
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Explores, Settings, Target
+from neurodeploy.target import Explores, Target
 from neurodeploy.trace import Trace, check_inputs
 
 DROP = 0.01

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.exploration.candidate import Candidate
-from neurodeploy.target import Choice, Settings
 
 
 class _SpentError(Exception):

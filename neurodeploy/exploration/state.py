@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neurodeploy.archive import write_atomically
+from neurodeploy.choices import Settings
 from neurodeploy.errors import FileError
 from neurodeploy.exploration.candidate import Candidate
-from neurodeploy.target import Settings
 
 FORMAT = "neurodeploy-exploration-1"
 MAX_BYTES = 64 << 20

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend, Choice, Settings
+from neurodeploy.target import Backend
 from neurodeploy.targets.cpu import bounds, dynamics, lowering, rules
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import FixedPoint

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
-from neurodeploy.target import Backend, Choice, Settings
+from neurodeploy.target import Backend
 from neurodeploy.targets.loihi import bounds, dynamics, lowering, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
+from neurodeploy.choices import Choice, Settings
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
-from neurodeploy.target import Backend, Choice, Evidence, Proposal, Report, Settings
+from neurodeploy.target import Backend, Evidence, Proposal, Report
 from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, rules
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
