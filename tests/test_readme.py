@@ -38,8 +38,8 @@ def test_the_python_example_and_the_commands_run(
     labels = names["verdict"].trace.decisions("3")
     np.save("labels.npy", labels)
     commands = [line for block in blocks("sh") for line in block.splitlines() if " model." in line]
-    assert len(commands) == 7
+    assert len(commands) == 9
     for line in commands:
         program, *arguments = shlex.split(line)
         assert program == "neurodeploy"
-        assert main(arguments) in ((0, 1) if arguments[0] == "verify" else (0,)), line
+        assert main(arguments) in ((0, 1) if arguments[0] in ("verify", "explore") else (0,)), line
