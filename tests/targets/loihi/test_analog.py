@@ -333,7 +333,8 @@ def test_the_verbs_take_analog_values() -> None:
     assert np.array_equal(trace.spikes["lif"], run(program, x).spikes["lif"])
     verdict = api.verify(program, x, vendor_samples=None)
     assert [(s.name, s.status) for s in verdict.stages] == [
-        ("input", "passed"), ("lowering", "passed"), ("golden", "passed"), ("vendor", "not run"),
+        ("import", "not run"), ("pass merge-linear", "passed"), ("input", "passed"),
+        ("lowering", "passed"), ("mapping", "passed"), ("golden", "passed"), ("vendor", "not run"),
     ]  # fmt: skip
     on_grid = program.grids["input"].values(trace.values["input"])
     expected, rounded = (
