@@ -150,6 +150,6 @@ def test_synapses_that_would_be_too_many_are_an_error() -> None:
     )
     placement = place(program, cores_of(program))
     core = np.arange(8 * 34 * 34) % 2  # no whole channels
+    mapped = replace(placement.mapped, core={**placement.core, "lif": core})
     with pytest.raises(ModelError, match="written out as 767,"):
-        mapped = replace(placement.mapped, core={**placement.core, "lif": core})
         split(program, replace(placement, mapped=mapped))
