@@ -294,5 +294,6 @@ def test_verify_compares_relays_and_potentials_with_lava() -> None:
     spikes = spikes_for(2, 3, 40, (6,), 0.3)
     program = api.compile(net, target="loihi2", calibration=spikes)
     verdict = api.verify(program, spikes, vendor_samples=1)
-    assert {s.name for s in verdict.stages if s.status != "passed"} == {"import"}
+    not_run = {s.name for s in verdict.stages if s.status != "passed"}
+    assert not_run == {"import", "pass merge-linear"}  # no spikes of a population to compare
     assert "0 of 200 potentials of out" in verdict.stage("vendor").text
