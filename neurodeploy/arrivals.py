@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
-from neurodeploy.linear import Conv2d
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 
 if TYPE_CHECKING:
@@ -114,18 +113,22 @@ def arriving(
     program: Program,
     population: Neurons,
     machine: Machine,
+    least: Mapping[Synapses, int],
     messages: Mapping[str, tuple[int, int]] = NOTHING_KNOWN,
 ) -> tuple[Arrival, ...]:
     """All that ends at `population`, without what `is_own` names.
 
-    `messages`: by source, the least and the greatest that a graded one sends, where that is known.
+    Parameters
+    ----------
+    least: the program's `waits`.
+    messages: by source, the least and the greatest that a graded one sends, where that is known.
 
     Raises
     ------
     InputError
-        As `waits`, `sums` and `target.Machine.shift` do.
+        As `sums` and `target.Machine.shift` do.
     """
-    least, found = waits(program), []
+    found = []
     for synapses in program.incoming(population.name):
         if is_own(synapses, population):
             continue
@@ -205,8 +208,7 @@ def totals(synapses: Synapses, messages: NDArray[np.integer[Any]]) -> IntArray:
     rows = np.asarray(messages, np.float64)
     weight = synapses.weight.astype(np.float64)
     if synapses.kind == "conv2d":
-        geometry = synapses.stride, synapses.padding, synapses.dilation, synapses.groups
-        total = np.asarray(Conv2d(weight, synapses.in_shape, *geometry).apply(rows))
+        total = np.asarray(synapses.convolution(weight).apply(rows))
     elif synapses.kind == "dense":
         total = rows.reshape(len(rows), -1) @ weight.T
     else:

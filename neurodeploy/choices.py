@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+WEIGHT_BITS = "weight_bits"
 Settings = Mapping[str, Mapping[str, float]]
 """Population -> choice -> value; what is not named is as in `Target.lower`."""
 
@@ -23,3 +24,14 @@ class Choice:
     name: str
     values: tuple[float, ...]
     text: str
+
+
+def weight_widths(most: int) -> Choice:
+    """Bits of weights from `most` down to 2, a sign and a digit."""
+    widths = tuple(float(bits) for bits in range(most, 1, -1))
+    return Choice(WEIGHT_BITS, widths, "bits of a weight, with its sign")
+
+
+def widths_of(settings: Settings) -> dict[str, int]:
+    """Population -> bits of its weights."""
+    return {name: int(chosen[WEIGHT_BITS]) for name, chosen in settings.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from neurodeploy.errors import NeurodeployError, combined
-from neurodeploy.network import Network, Population
-from neurodeploy.program import Lowering, Neurons, Program, Range, Synapses
+from neurodeploy.errors import ModelError, NeurodeployError, combined
+from neurodeploy.linear import Conv2d, Dense
+from neurodeploy.network import Connection, Network, Population
+from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +19,34 @@ class Placed:
     synapses: tuple[Synapses, ...]
     notes: tuple[Lowering, ...]
     ranges: tuple[Range, ...]
+
+
+def only_map(connection: Connection) -> Dense | Conv2d:
+    """The one map of a connection; raises `ModelError` where chips have no synapses for it."""
+    (op,) = connection.ops
+    if not isinstance(op, (Dense, Conv2d)):
+        raise ModelError("is neither dense nor a convolution", node=connection.name)
+    return op
+
+
+def self_synapses(
+    population: Population, weights: Iterable[tuple[IntArray, int]], loops: int
+) -> list[Synapses]:
+    """From each neuron to itself, beside the `loops` of the model; (weight, exponent) of each."""
+    name = f"{population.name}->{population.name}"
+    return [
+        Synapses(
+            name=name if path == 1 else f"{name}#{path}",
+            source=population.name,
+            target=population.name,
+            kind="one-to-one",
+            weight=weight,
+            exponent=exponent,
+            in_shape=population.shape,
+            out_shape=population.shape,
+        )
+        for path, (weight, exponent) in enumerate(weights, 1 + loops)
+    ]
 
 
 def lower_each(

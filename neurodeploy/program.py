@@ -97,6 +97,11 @@ class Synapses:
         """Whether a population connects to itself."""
         return self.source == self.target
 
+    def convolution(self, weight: NDArray[Any]) -> Conv2d:
+        """The map of `conv2d` synapses with these weights in place of their own, in float64."""
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        return Conv2d(np.asarray(weight, np.float64), self.in_shape, *geometry)
+
 
 @dataclass(frozen=True, eq=False)
 class Neurons:

@@ -12,7 +12,7 @@ import numpy as np
 from neurodeploy import mapped
 from neurodeploy.errors import FileError, ModelError, NeurodeployError
 from neurodeploy.grid import Grid
-from neurodeploy.linear import Conv2d, Shape
+from neurodeploy.linear import Shape
 from neurodeploy.network import InputPort, Readout
 from neurodeploy.program import (
     Golden,
@@ -217,14 +217,7 @@ def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
         _require(_sizes(pair, least=least, count=2), f"its geometry is {pair}", name)
     _require(_sizes((synapses.groups,), least=1), f"its groups are {synapses.groups}", name)
     try:
-        shape = Conv2d(
-            synapses.weight.astype(np.float64),
-            synapses.in_shape,
-            synapses.stride,
-            synapses.padding,
-            synapses.dilation,
-            synapses.groups,
-        ).out_shape
+        shape = synapses.convolution(synapses.weight).out_shape
     except ModelError as error:
         raise FileError(error.message, node=name) from error
     _require(shape == synapses.out_shape, f"it delivers {shape}", name)

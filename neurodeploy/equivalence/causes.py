@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.equivalence.arrivals import incoming
 from neurodeploy.equivalence.compare import Cell
 from neurodeploy.equivalence.deviations import Cause, Causes
 from neurodeploy.equivalence.dynamics import model_dynamics, unit_of
+from neurodeploy.equivalence.incoming import incoming
 from neurodeploy.equivalence.pairs import Cells, Judge, Runs
 from neurodeploy.errors import InputError, TargetError
 from neurodeploy.linear import FloatArray

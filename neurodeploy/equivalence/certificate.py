@@ -190,8 +190,9 @@ def checked(program: Program, target: Target) -> Iterator[Checked]:
     if not isinstance(target, Certifies):
         raise TargetError("bounds no registers", node=f"target {program.target}")
     messages = {name: (grid.low, grid.high) for name, grid in program.grids.items()}
+    least = arrivals.waits(program)
     for population in program.populations:
-        arriving = arrivals.arriving(program, population, target.machine, messages)
+        arriving = arrivals.arriving(program, population, target.machine, least, messages)
         accumulators = tuple(_accumulator(arrival, target) for arrival in arriving)
         ports: dict[str, Interval] = {}
         size = population.size

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.equivalence.arrivals import BLOCK_VALUES, Arrival, Incoming, Weights
 from neurodeploy.equivalence.deviations import (
     IN_CURRENTS,
     Cause,
@@ -21,6 +20,7 @@ from neurodeploy.equivalence.deviations import (
     undone,
 )
 from neurodeploy.equivalence.dynamics import Dynamics, potentials, spikes
+from neurodeploy.equivalence.incoming import BLOCK_VALUES, Arrival, Incoming, Weights
 from neurodeploy.grid import TOLERANCE
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Network, Population

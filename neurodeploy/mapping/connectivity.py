@@ -149,12 +149,5 @@ def _existing(synapses: Synapses) -> LinearMap:
     if synapses.kind == "one-to-one":
         return Scale(ones.reshape(synapses.in_shape))
     if synapses.kind == "conv2d":
-        return Conv2d(
-            ones,
-            synapses.in_shape,
-            synapses.stride,
-            synapses.padding,
-            synapses.dilation,
-            synapses.groups,
-        )
+        return synapses.convolution(ones)
     raise ModelError(f"unknown kind of synapses {synapses.kind!r}", node=synapses.name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurodeploy import arrivals
 from neurodeploy.network import runs
-from neurodeploy.program import POTENTIAL, Neurons, Program
+from neurodeploy.program import POTENTIAL, Neurons, Program, Synapses
 from neurodeploy.simulator.engine import in_model_units
 from neurodeploy.simulator.layout import TILE, Layout
 from neurodeploy.simulator.ports import check_ports, reads
@@ -34,7 +34,10 @@ def simulate(program: Program, inputs: Inputs, machine: Machine) -> Trace:
     given = check_inputs(inputs, program.input_shapes, program.graded)
     samples, steps = next(iter(given.values())).shape[:2]
     plain = machine.plain
-    populations = [_Population(program, p, plain, samples, steps) for p in program.populations]
+    least = arrivals.waits(program)
+    populations = [
+        _Population(program, p, plain, least, samples, steps) for p in program.populations
+    ]
     sent: dict[str, NDArray[Any]] = {**given, **{x.population.name: x.sent for x in populations}}
     place = {x.population.name: index for index, x in enumerate(populations)}
     edges = [(place[s.source], place[s.target]) for s in program.synapses if s.source in place]
@@ -54,7 +57,13 @@ class _Population:
     """One population on its way through time."""
 
     def __init__(
-        self, program: Program, population: Neurons, machine: Machine, samples: int, steps: int
+        self,
+        program: Program,
+        population: Neurons,
+        machine: Machine,
+        least: Mapping[Synapses, int],
+        samples: int,
+        steps: int,
     ) -> None:
         self.population, self.machine = population, machine
         self.layout = Layout(population.shape)
@@ -64,7 +73,7 @@ class _Population:
         }
         placed = replace(population, shape=(self.layout.lanes,), parameters=registers)
         own = self.layout.arrange(arrivals.own_activation(program, population, machine))
-        self.arriving = arrivals.arriving(program, population, machine)
+        self.arriving = arrivals.arriving(program, population, machine, least)
         bounds = arrivals.reach(self.arriving, population.size)
         self.cells = machine.cells(placed, own, None if bounds is None else bounds.extremes)
         check_ports(program.incoming(population.name), population, self.cells)

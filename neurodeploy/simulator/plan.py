@@ -140,7 +140,8 @@ def plan(program: Program, machine: Machine) -> Plan:
     for population in program.populations:
         convolved = any(s.kind == "conv2d" for s in program.incoming(population.name))
         layouts[population.name] = lanes_of(population.shape, convolved)
-    units = [_unit(program, machine, p, layouts) for p in program.populations]
+    least = arrivals.waits(program)
+    units = [_unit(program, machine, p, layouts, least) for p in program.populations]
     place = {unit.name: index for index, unit in enumerate(units)}
     edges = [
         (place[link.source], place[unit.name])
@@ -176,9 +177,10 @@ def _unit(
     machine: Machine,
     population: Neurons,
     layouts: Mapping[str, Layout],
+    least: Mapping[Synapses, int],
 ) -> Unit:
     layout = layouts[population.name]
-    others = arrivals.arriving(program, population, machine)
+    others = arrivals.arriving(program, population, machine, least)
     prepared = [
         prepare(a.synapses, layouts[a.synapses.source], layout, a.multiplies) for a in others
     ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip
-from neurodeploy.choices import Choice, Settings
+from neurodeploy.choices import Choice, Settings, weight_widths, widths_of
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import TargetError, Violation
 from neurodeploy.network import Network, Population
@@ -86,13 +86,11 @@ class Cpu:
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Widths of weights, down from the format's."""
-        widths = tuple(float(bits) for bits in range(self.format.weight_bits, 1, -1))
-        return (Choice("weight_bits", widths, "bits of a weight, with its sign"),)
+        return (weight_widths(self.format.weight_bits),)
 
     def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
         """See `lowering.lower`."""
-        bits = {name: int(own["weight_bits"]) for name, own in settings.items()}
-        return lowering.lower(network, calibration, self.format, bits)
+        return lowering.lower(network, calibration, self.format, widths_of(settings))
 
     def check(self, program: Program) -> tuple[Violation, ...]:
         """See `rules.check`."""

@@ -33,7 +33,7 @@ import numpy as np
 
 from neurodeploy.errors import ModelError
 from neurodeploy.linear import FloatArray
-from neurodeploy.lowering import Placed, lower_each
+from neurodeploy.lowering import Placed, lower_each, self_synapses
 from neurodeploy.network import InputPort, Network, Population
 from neurodeploy.program import (
     IntArray,
@@ -203,24 +203,10 @@ def _resets(unit: Unit, scale: float) -> list[Synapses]:
     """The self-synapses that subtract: one, or two where one weight cannot hold the amount."""
     if unit.amount is None:
         return []
-    population = unit.population
-    name = f"{population.name}->{population.name}"
     loops = sum(a.connection.target == a.connection.source for a in unit.arrivals)
-    return [
-        Synapses(
-            name=name if path == 1 else f"{name}#{path}",
-            source=population.name,
-            target=population.name,
-            kind="one-to-one",
-            weight=-weight,
-            exponent=exponent,
-            in_shape=population.shape,
-            out_shape=population.shape,
-        )
-        for path, (weight, exponent) in enumerate(
-            quantised_sum(unit.amount.reshape(-1) * scale), 1 + loops
-        )
-    ]
+    amounts = quantised_sum(unit.amount.reshape(-1) * scale)
+    weights = ((-weight, exponent) for weight, exponent in amounts)
+    return self_synapses(unit.population, weights, loops)
 
 
 def _mantissa(unit: Unit, scale: float) -> tuple[IntArray, int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.choices import Choice, Settings
+from neurodeploy.choices import Choice, Settings, weight_widths, widths_of
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
@@ -86,13 +86,11 @@ class Loihi:
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Widths of weights, down from all that the chip has."""
-        widths = tuple(float(bits) for bits in range(WEIGHT_BITS, 1, -1))
-        return (Choice("weight_bits", widths, "bits of a weight, with its sign"),)
+        return (weight_widths(WEIGHT_BITS),)
 
     def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
         """See `lowering.lower`."""
-        bits = {name: int(own["weight_bits"]) for name, own in settings.items()}
-        return lowering.lower(network, calibration, self.name, bits)
+        return lowering.lower(network, calibration, self.name, widths_of(settings))
 
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""

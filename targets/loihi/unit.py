@@ -9,6 +9,7 @@ import numpy as np
 
 from neurodeploy.errors import ModelError, NeurodeployError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray
+from neurodeploy.lowering import only_map
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal, is_summed
@@ -183,7 +184,7 @@ def unit_of(
 
 def _arrival(connection: Connection, threshold: FloatArray, wait: int, feeds: Feeds) -> Arrival:
     """A connection in thresholds per spike, or per message of an analog input."""
-    op, delay = _divided(_map(connection), threshold), np.array([wait])
+    op, delay = _divided(only_map(connection), threshold), np.array([wait])
     grid = feeds.grids.get(connection.source)
     if grid is not None:
         op = replace(op, weight=op.weight * grid.step)
@@ -218,7 +219,7 @@ def misfits(network: Network, population: Population) -> Iterator[NeurodeployErr
             hint="Give it a threshold, or let it be an output only.",
         )
     for connection in network.incoming(name):
-        op = _map(connection)
+        op = only_map(connection)
         threshold = population.threshold
         if isinstance(op, Conv2d) and np.any(threshold != threshold[:, :1, :1]):
             yield ModelError(
@@ -226,13 +227,6 @@ def misfits(network: Network, population: Population) -> Iterator[NeurodeployErr
                 node=connection.name,
                 hint="Use one threshold per channel.",
             )
-
-
-def _map(connection: Connection) -> Dense | Conv2d:
-    (op,) = connection.ops
-    if not isinstance(op, (Dense, Conv2d)):
-        raise ModelError("is neither dense nor a convolution", node=connection.name)
-    return op
 
 
 def decay_bits(decay: FloatArray) -> IntArray:

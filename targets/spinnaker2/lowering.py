@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
 from neurodeploy.linear import FloatArray, fan_in_bounds
-from neurodeploy.lowering import Placed, lower_each
+from neurodeploy.lowering import Placed, lower_each, self_synapses
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses, compact
 from neurodeploy.relays import relayed
@@ -136,7 +136,9 @@ def _place(network: Network, unit: Unit, options: Options) -> Placed:
         readout=population.readout,
     )
     loops = sum(a.connection.source == name for a in unit.arrivals)
-    resets, biases = _self_synapses(unit, numbers, loops), _bias_synapses(network, unit, bias)
+    own = ((weight, 0) for weight in scale.split(numbers.own.reshape(-1), unit.limit))
+    resets = self_synapses(population, own, loops)
+    biases = _bias_synapses(network, unit, bias)
     synapses = (
         *(half for s in arriving for half in _halves(s, unit)),
         *resets,
@@ -182,25 +184,6 @@ def _halves(synapses: Synapses, unit: Unit) -> tuple[Synapses, ...]:
         )
         for port, sign in zip(ports, (1, -1), strict=True)
     )
-
-
-def _self_synapses(unit: Unit, numbers: Numbers, loops: int) -> list[Synapses]:
-    """From each neuron to itself, what makes up for the chip's reset; `loops` are in the model."""
-    population = unit.population
-    name = f"{population.name}->{population.name}"
-    return [
-        Synapses(
-            name=name if path == 1 else f"{name}#{path}",
-            source=population.name,
-            target=population.name,
-            kind="one-to-one",
-            weight=weight,
-            exponent=0,
-            in_shape=population.shape,
-            out_shape=population.shape,
-        )
-        for path, weight in enumerate(scale.split(numbers.own.reshape(-1), unit.limit), 1 + loops)
-    ]
 
 
 def _offset(population: Population, options: Options) -> FloatArray:

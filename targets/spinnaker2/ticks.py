@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import TargetError
-from neurodeploy.linear import Conv2d, FloatArray
+from neurodeploy.linear import FloatArray
 from neurodeploy.program import POTENTIAL, Float32Array, IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.engine import in_model_units
 from neurodeploy.targets.spinnaker2 import arithmetic
@@ -218,14 +218,7 @@ def _sums(
     if synapses.kind == "dense":
         matrix = magnitude[neurons].T
         return lambda spikes: np.asarray(spikes @ matrix)
-    op = Conv2d(
-        magnitude,
-        synapses.in_shape,
-        synapses.stride,
-        synapses.padding,
-        synapses.dilation,
-        synapses.groups,
-    )
+    op = synapses.convolution(magnitude)
 
     def convolve(spikes: FloatArray) -> FloatArray:
         image = op.apply(spikes.reshape(-1, *synapses.in_shape))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.errors import ModelError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, ungrouped, written_out
+from neurodeploy.lowering import only_map
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.passes.merge_linear import as_dense
 from neurodeploy.targets.spinnaker2.models import LONGEST_DELAY, MODELS
@@ -77,7 +77,7 @@ def unit_of(
         A convolution would need more than 2^26 weights as such synapses.
     """
     connections = network.incoming(population.name)
-    ops = [_map(connection) for connection in connections]
+    ops = [only_map(connection) for connection in connections]
     whole = None if options.upstream else _whole(population)
     kernels = bool(ops) and all(isinstance(op, Conv2d) for op in ops)
     kernels = kernels and not filtered(population)
@@ -128,13 +128,6 @@ def integrates(population: Population) -> bool:
         and not np.any(0 if population.leak is None else population.leak)
         and population.semantics.initial_state == 0
     )
-
-
-def _map(connection: Connection) -> Dense | Conv2d:
-    (op,) = connection.ops
-    if not isinstance(op, (Dense, Conv2d)):
-        raise ModelError("is neither dense nor a convolution", node=connection.name)
-    return op
 
 
 def _plain(conv: Conv2d) -> Conv2d:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.arrivals import waits
+from neurodeploy.arrivals import by_delay, waits
 from neurodeploy.errors import TargetError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, LinearMap
 from neurodeploy.network import Network
@@ -188,9 +188,9 @@ def incoming(
         if synapses.recurrent and one_to_one and synapses.name not in named:
             own = own + synapses.weight.reshape(-1) * factor
             continue
-        for op, wait in _by_delay(synapses):
-            wait += delays[synapses]
-            source, stages = synapses.source, [op]
+        for one in by_delay(synapses):
+            wait = delays[synapses] + one.delay.item()
+            source, stages = synapses.source, [_op(one)]
             while source not in known:
                 more = program.incoming(source)
                 if not more:
@@ -201,7 +201,7 @@ def incoming(
                 (behind,) = more
                 wait += delays[behind] + behind.delay.item()
                 if program.population(source).graded:
-                    stages.insert(0, _op(behind, behind.weight))
+                    stages.insert(0, _op(behind))
                 source = behind.source
             if source in known:
                 paths.append(Path(source, tuple(stages), wait, factor, floor, limit))
@@ -210,26 +210,10 @@ def incoming(
     return Incoming(tuple(_joined(program, network, name, paths)), own, constant)
 
 
-def _by_delay(synapses: Synapses) -> Iterator[tuple[LinearMap, int]]:
-    delay, weight = synapses.delay, synapses.weight
-    if delay.size == 1:
-        yield _op(synapses, weight), delay.item()
-        return
-    for steps in np.unique(delay[weight != 0]):
-        yield _op(synapses, np.where(delay == steps, weight, 0)), int(steps)
-
-
-def _op(synapses: Synapses, weight: IntArray) -> LinearMap:
-    values = weight.astype(np.float64)
+def _op(synapses: Synapses) -> LinearMap:
+    values = synapses.weight.astype(np.float64)
     if synapses.kind == "conv2d":
-        return Conv2d(
-            values,
-            synapses.in_shape,
-            synapses.stride,
-            synapses.padding,
-            synapses.dilation,
-            synapses.groups,
-        )
+        return synapses.convolution(values)
     if synapses.kind == "one-to-one":
         return OneToOne(values.reshape(-1), synapses.in_shape, synapses.out_shape)
     return Dense(values, synapses.in_shape, synapses.out_shape)
