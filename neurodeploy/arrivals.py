@@ -178,23 +178,41 @@ def sums(synapses: Synapses, messages: tuple[int, int] = SPIKE) -> Interval:
     InputError
         The weights of one neuron may sum up to more than 32 bits hold.
     """
-    sizes = np.abs(synapses.weight.astype(np.float64)).reshape(len(synapses.weight), -1)
-    largest = sizes.sum(axis=1).max(initial=0.0)
+    weight = synapses.weight if synapses.weight.ndim > 1 else synapses.weight[:, None]
+    size = np.abs(weight.astype(np.float64)).sum(axis=1)  # over sources, or channels of a tap
+    largest = size.reshape(len(size), -1).sum(axis=1).max(initial=0.0)
     if largest > INT32_MAX:
         raise InputError(
             f"the weights of one neuron sum up to {largest:.0f}, more than {INT32_MAX}",
             node=synapses.name,
         )
+    total, size = weight.sum(axis=1), size.astype(np.int64)
+    positive, negative = (total + size) // 2, (total - size) // 2
+    if synapses.kind == "conv2d":
+        positive, negative = (_at_pixels(synapses, taps) for taps in (positive, negative))
     low, high = messages
-    up, down = np.maximum(synapses.weight, 0), np.minimum(synapses.weight, 0)
-    positive, negative = (_of_ones(replace(synapses, weight=weight)) for weight in (up, down))
     return Interval(positive * low + negative * high, positive * high + negative * low)
 
 
-def _of_ones(synapses: Synapses) -> IntArray:
-    if synapses.kind != "conv2d":
-        return np.asarray(synapses.weight.reshape(len(synapses.weight), -1).sum(axis=1))
-    return np.asarray(totals(synapses, np.ones((1, *synapses.in_shape), np.int64))[0])
+def _at_pixels(synapses: Synapses, taps: IntArray) -> IntArray:
+    """What the taps (out channels, height, width) that lie within the image add up to: (neurons,).
+
+    sum over k and m of taps[o, k, m] rows[y, k] columns[x, m], where tap k of output row y meets
+    input row y stride + k dilation - padding, if there is one.
+    """
+    rows, columns = (
+        _met(synapses.in_shape[1 + axis], synapses.out_shape[1 + axis], taps.shape[1 + axis], *of)
+        for axis, of in enumerate(
+            zip(synapses.stride, synapses.dilation, synapses.padding, strict=True)
+        )
+    )
+    return np.asarray(rows @ (taps @ columns.T)).reshape(-1)
+
+
+def _met(inputs: int, outputs: int, kernel: int, stride: int, dilation: int, pad: int) -> IntArray:
+    """1 where a tap meets an input, along one axis: (outputs, taps)."""
+    place = np.arange(outputs)[:, None] * stride + np.arange(kernel) * dilation - pad
+    return ((place >= 0) & (place < inputs)).astype(np.int64)
 
 
 def totals(synapses: Synapses, messages: NDArray[np.integer[Any]]) -> IntArray:
