@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.choices import Choice, Settings, weight_widths, widths_of
+from neurodeploy.choices import (
+    Choice,
+    Settings,
+    percentiles,
+    percentiles_of,
+    weight_widths,
+    widths_of,
+)
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
@@ -85,12 +92,14 @@ class Loihi:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Widths of weights, down from all that the chip has."""
-        return (weight_widths(WEIGHT_BITS),)
+        """Widths of weights, down from all that the chip has, and percentiles."""
+        return (weight_widths(WEIGHT_BITS), percentiles())
 
     def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
         """See `lowering.lower`."""
-        return lowering.lower(network, calibration, self.name, widths_of(settings))
+        return lowering.lower(
+            network, calibration, self.name, widths_of(settings), percentiles_of(settings)
+        )
 
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""
