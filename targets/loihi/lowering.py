@@ -32,7 +32,7 @@ from types import MappingProxyType
 import numpy as np
 
 from neurodeploy.errors import ModelError
-from neurodeploy.grid import row_steps
+from neurodeploy.grid import grid_step, row_steps
 from neurodeploy.linear import FloatArray
 from neurodeploy.lowering import Placed, lower_each, self_synapses
 from neurodeploy.network import InputPort, Network, Population
@@ -295,7 +295,9 @@ def _own_grids(unit: Unit) -> bool:
     """Whether each row of the weights, but not all together, has few levels."""
     weights = [arrival.weight for arrival in unit.arrivals]
     levels = (1 << (WEIGHT_BITS - 1)) - 1
-    return bool(weights) and row_steps(weights, levels) is not None
+    if not weights or row_steps(weights, levels) is None:
+        return False
+    return any(grid_step(weight, levels) is None for weight in weights)
 
 
 def _clipped(arrival: Arrival, unit: Unit, synapses: Synapses, scale: float) -> int:

@@ -28,7 +28,7 @@ from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
-from neurodeploy.targets.loihi import bounds, dynamics, lowering, resolve, rules
+from neurodeploy.targets.loihi import bounds, dynamics, lowering, raising, resolve, rules
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -100,6 +100,10 @@ class Loihi:
         return lowering.lower(
             network, calibration, self.name, widths_of(settings), percentiles_of(settings)
         )
+
+    def raised(self, program: Program, network: Network) -> Network:
+        """See `raising.raised`."""
+        return raising.raised(program, network)
 
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""

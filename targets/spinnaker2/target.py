@@ -29,7 +29,7 @@ from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.target import Backend, Evidence, Proposal, Report
-from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, rules
+from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, raising, rules
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
@@ -81,6 +81,10 @@ class SpiNNaker2:
             for name, chosen in settings.items()
         }
         return lowering.lower(network, calibration, self.options, own)
+
+    def raised(self, program: Program, network: Network) -> Network:
+        """See `raising.raised`."""
+        return raising.raised(program, network)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
