@@ -194,7 +194,7 @@ def _unit(
         prepare(a.synapses, layouts[a.synapses.source], layout, a.multiplies) for a in others
     ]
     bounds = arrivals.reach(others, population.size)
-    feedback = arrivals.own_activation(program, population, machine)
+    feedback = arrivals.own_activation(population, program.incoming(population.name), machine)
     registers = {
         name: values if values.size == 1 else layout.arrange(values)
         for name, values in population.parameters.items()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import distinct
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import tiled
@@ -142,10 +143,7 @@ def _wraps_u(
 ) -> bool:
     """Whether u may have to be wrapped, by the bounds that a certificate rests on."""
     names = ("du", "dv", "vth", "u0")
-    columns = np.stack([*(values[name] for name in names), own, bias])
-    columns = columns[:, np.lexsort(columns)]  # equal ones side by side; `np.unique` is slow here
-    new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))
-    *rows, own, bias = columns[:, new]
+    *rows, own, bias = distinct(*(values[name] for name in names), own, bias)
     low, high = (np.full_like(own, side) for side in bounds)
     of_each = dict(zip(names, rows, strict=True))
     u = bound_u(of_each, Interval(low, high), own, Interval(bias, bias), restarts)
