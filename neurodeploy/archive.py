@@ -64,11 +64,12 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
             _add(archive, f"arrays/{index}.npy", member)
         archive.comment = bytes(SEAL)
     body = buffer.getvalue()[:-SEAL]
-    write_atomically(Path(path), body + _seal(body))
+    write_atomically(Path(path), body + seal(body))
     return digest
 
 
-def _seal(body: bytes | memoryview) -> bytes:
+def seal(body: bytes | memoryview) -> bytes:
+    """The check sum that follows `body` in a file."""
     return hashlib.sha256(body).hexdigest().encode()
 
 
@@ -114,7 +115,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise FileError(
             f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
         ) from error
-    if digest != header.get("hash") or _seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
+    if digest != header.get("hash") or seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
         raise FileError("the content does not match its hash: the file was altered", node=str(path))
     if not isinstance(tree, dict):
         raise FileError("the archive holds no tree", node=str(path))
