@@ -139,10 +139,10 @@ def _declared(item: h5py.Dataset, path: Path, largest: int) -> int:
         )
     dtype = item.dtype
     if dtype.kind in KINDS:
-        size = dtype.itemsize
+        size = int(dtype.itemsize)
     elif h5py.check_string_dtype(dtype) is not None:
         size = _REFERENCE + largest
     else:
         raise FileError(f"{item.name} holds neither numbers nor texts", node=str(path))
-    chunk = options.get_chunk() if options.get_layout() == h5py.h5d.CHUNKED else ()
+    chunk: tuple[int, ...] = options.get_chunk() if options.get_layout() == h5py.h5d.CHUNKED else ()
     return max(math.prod(item.shape or (0,)), math.prod(chunk)) * size

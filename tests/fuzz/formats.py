@@ -419,16 +419,17 @@ def _lava_answer(path: Path) -> None:
     from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
     from neurodeploy.targets.loihi.lava.job import LavaNetwork
 
-    path = path.rename(path.with_name("result.json"))
+    answer_file, arrays = path.with_name("result.json"), path.with_name("result.npz")
+    answer_file.write_bytes(path.read_bytes())
     try:
         answer = runner._read_answer(["net"], path.parent, 0)
         environment = LavaEnvironment(Path("python"), {"lava-nc": "0.10.0", "python": "3.10"})
         runner._check_versions(answer, environment)
-        np.savez(path.with_name("result.npz"))
+        np.savez(arrays)
         runner.read_results([LavaNetwork("net", 1, (), (), ())], answer, path.parent)
     finally:
-        path.unlink()
-        path.with_name("result.npz").unlink(missing_ok=True)
+        answer_file.unlink()
+        arrays.unlink(missing_ok=True)
 
 
 FORMATS: dict[str, Callable[[], Format]] = {

@@ -82,8 +82,11 @@ class _Worker:
         self.pipe, writing = os.pipe()
         self.pid = os.fork()
         if not self.pid:
-            os.close(self.pipe)
-            os._exit(_work(kind, seed, numbers, folder / str(os.getpid()), writing))
+            try:
+                os.close(self.pipe)
+                _work(kind, seed, numbers, folder / str(os.getpid()), writing)
+            finally:  # whatever happens, nothing of the parent's is done twice
+                os._exit(0)
         os.close(writing)
 
     def read(self, found: Found) -> bool:
@@ -123,7 +126,7 @@ class _Worker:
         return self.numbers[self.done + 1 :]
 
 
-def _work(kind: Format, seed: int, numbers: range, folder: Path, pipe: int) -> int:
+def _work(kind: Format, seed: int, numbers: range, folder: Path, pipe: int) -> None:
     """Read all inputs of a process; the work of a child."""
     folder.mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
@@ -149,10 +152,9 @@ def _work(kind: Format, seed: int, numbers: range, folder: Path, pipe: int) -> i
         line = json.dumps([result, text[-2000:], time.process_time() - before, most])
         os.write(pipe, line.encode() + b"\n")
         if left:
-            return 1
-    path.unlink()
+            return
+    path.unlink(missing_ok=True)
     folder.rmdir()
-    return 0
 
 
 def _outcome(kind: Format, path: Path, draws: random.Random) -> tuple[str, str]:
