@@ -151,6 +151,8 @@ def test_impossible_bits_and_samples_are_refused(net: SpikingNet, data: Data) ->
     for bits in (1, 9):
         with pytest.raises(InputError, match=f"bits is {bits}"):
             quantised.build(replace(SMALL, bits=bits))
+    with pytest.raises(InputError, match="3 x 8"):
+        quantised.build(SMALL, (1, 3, 8))
     with pytest.raises(InputError, match="labels"):
         quantised.evaluate(net, data.test_x, data.test_y[:3])
 
