@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurodeploy.errors import FileError, InputError
-from neurodeploy.models import tensor_file
 from neurodeploy.models.data import load as load_data
 from neurodeploy.models.digits_data import LEVELS, TEST_SIZE
 from neurodeploy.models.encoding import rate_code
@@ -34,6 +33,7 @@ from neurodeploy.models.layerwise import reset, spikes_per_layer, time_major
 from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
 from neurodeploy.models.training import fit, one_thread, session
 from neurodeploy.quantity import Quantity
+from neurodeploy.torch import tensor_file
 
 DATA = ("digits", "glyphs28", "saccades", "gestures")
 CORRECT = 447  # test images that the shipped network classifies correctly; a test counts them again

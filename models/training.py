@@ -22,30 +22,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tqdm import tqdm
 
-from neurodeploy.errors import FileError, InputError, ModelError
-from neurodeploy.models import tensor_file
+from neurodeploy.errors import InputError, ModelError
 from neurodeploy.models.system import Recipe
+from neurodeploy.torch.epochs import History, Stateful, run_epochs, seeded
 
-FORMAT = "neurodeploy-checkpoint-1"
-
-History = tuple[dict[str, float], ...]
-"""The figures of each epoch, such as loss and accuracy."""
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(samples, labels) -> (the batch's loss, scores (N, classes) whose argmax is the decision)."""
-
-
-class Stateful(Protocol):
-    """What a checkpoint keeps: tensors and plain data."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: Any, /) -> Any: ...
 
 
 @contextmanager
@@ -70,8 +59,7 @@ def session(recipe: Recipe) -> Iterator[None]:
         found.append(f"seed is {recipe.seed}, not within 0..2^63-1")
     if found:
         raise InputError("; ".join(found), node="recipe")
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with one_thread(), seeded(recipe.seed):
         yield
 
 
@@ -181,32 +169,15 @@ def loop(
     FileError: if the checkpoint is damaged, or of another recipe or other data.
     """
     identity = _identity(recipe, x, y) if checkpoint is not None else ""
-    history: list[dict[str, float]] = []
-    if checkpoint is not None and checkpoint.exists():
-        history = _resume(checkpoint, identity, state)
-    epochs = range(len(history), recipe.epochs)
-    bar = tqdm(
-        epochs,
-        desc="train",
-        unit="epoch",
-        disable=None,
-        initial=len(history),
-        total=recipe.epochs,
-    )
-    for index in bar:
-        figures = {name: float(value) for name, value in epoch(index).items()}
-        history.append(figures)
-        bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()})
-        if checkpoint is not None:
-            tree = {
-                "format": FORMAT,
-                "identity": identity,
-                "history": history,
-                "generator": torch.get_rng_state(),
-                "state": {name: part.state_dict() for name, part in state.items()},
-            }
-            tensor_file.write(checkpoint, tree)
-    return tuple(history)
+    with tqdm(total=recipe.epochs, desc="train", unit="epoch", disable=None) as bar:
+
+        def show(done: int, total: int, figures: Mapping[str, float]) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()})
+
+        return run_epochs(
+            recipe.epochs, epoch, state, identity=identity, checkpoint=checkpoint, progress=show
+        )
 
 
 def _identity(recipe: Recipe, x: Tensor, y: Tensor) -> str:
@@ -218,25 +189,3 @@ def _identity(recipe: Recipe, x: Tensor, y: Tensor) -> str:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def _resume(path: Path, identity: str, state: Mapping[str, Stateful]) -> list[dict[str, float]]:
-    tree = tensor_file.read(path)
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise FileError("is no checkpoint of a training", node=str(path))
-    if tree.get("identity") != identity:
-        raise FileError(
-            "is a checkpoint of another recipe, system or data set",
-            node=str(path),
-            hint="Name another file, or delete this one.",
-        )
-    try:
-        history = [{str(k): float(v) for k, v in epoch.items()} for epoch in tree["history"]]
-        for name, part in state.items():
-            part.load_state_dict(tree["state"][name])
-        torch.set_rng_state(tree["generator"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise FileError(
-            f"is a damaged checkpoint ({type(error).__name__}: {error})", node=str(path)
-        ) from error
-    return history

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from neurodeploy.errors import FileError, InputError, ModelError
-from neurodeploy.models import tensor_file, training
+from neurodeploy.models import training
+from neurodeploy.torch import tensor_file
 
 X = torch.arange(60.0).reshape(20, 3).sin()
 Y = torch.arange(20) % 2
