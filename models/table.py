@@ -58,6 +58,13 @@ EXPERIMENTS = (
     Experiment("baseline", "glyphs28", 800, 300, {"epochs": 8}),
     Experiment("baseline", "saccades", 600, 300, {"epochs": 8}),
     Experiment("baseline", "gestures", 550, 275, {"epochs": 8}),
+    Experiment("layernorm", "digits"),
+    Experiment("deep-residual", "digits"),
+    Experiment("quantised", "digits"),
+    Experiment("quantised", "glyphs28", 600, 300, {"epochs": 15}),
+    Experiment("ds-atgo", "digits"),
+    Experiment("ds-atgo", "glyphs28", 1000, 300),
+    Experiment("admm", "digits"),
 )
 
 
