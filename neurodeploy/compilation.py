@@ -52,9 +52,9 @@ def lowered(chip: Target, network: Network, trace: Trace, settings: Settings | N
         raise InputError("it has nothing to choose", node=f"target {chip.name}")
     choices = {choice.name for choice in chip.choices}
     names = {population.name for population in network.populations}
-    if not names.issuperset(settings) or any(set(own) != choices for own in settings.values()):
+    if not names.issuperset(settings) or any(not choices.issuperset(o) for o in settings.values()):
         raise InputError(
-            "settings of unknown populations, or not of all choices",
+            "settings of unknown populations, or unknown choices",
             hint=f"Populations: {', '.join(sorted(names))}; for each: {', '.join(choices)}.",
         )
     return chip.lower_with(network, trace, settings)

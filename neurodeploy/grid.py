@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,18 @@ def grid_step(values: FloatArray, most: int) -> float | None:
             largest = float(np.rint(ratio[-1]))
             return float(levels[-1]) / largest if largest <= most else None
     return None
+
+
+def row_steps(weights: Sequence[FloatArray], most: int) -> FloatArray | None:
+    """`grid_step` of each row (first axis) of some arrays of as many rows, (rows,).
+
+    Rows that hold nothing but zeros have the step 1.  None where one row has no such step.
+    """
+    steps = []
+    for row in zip(*weights, strict=True):
+        values = np.concatenate([part.reshape(-1) for part in row])
+        step = grid_step(values, most) if values.any() else 1.0
+        if step is None:
+            return None
+        steps.append(step)
+    return np.array(steps)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from neurodeploy.errors import ModelError, NeurodeployError, combined
 from neurodeploy.linear import Conv2d, Dense
@@ -92,3 +94,53 @@ def lower_each(
         lowerings=tuple(note for item in placed for note in item.notes),
         ranges=tuple(bounds for item in placed for bounds in item.ranges),
     )
+
+
+def raised(
+    network: Network,
+    program: Program,
+    factor: Callable[[Synapses], float],
+    biased: Callable[[Population, Neurons], Population],
+) -> Network:
+    """`network` with the weights and biases that `program`, which was lowered from it, has now.
+
+    Parameters
+    ----------
+    factor: chip units of the target's state per unit of a weight.
+    biased: a population with the bias that the chip's registers say.
+
+    Raises
+    ------
+    ModelError
+        Synapses that were joined, or are of another form than the network's connection, so that
+        these are not its weights.
+    """
+    populations = tuple(biased(p, program.population(p.name)) for p in network.populations)
+    connections = tuple(_raised(c, program, factor) for c in network.connections)
+    return replace(network, populations=populations, connections=connections)
+
+
+def _raised(
+    connection: Connection, program: Program, factor: Callable[[Synapses], float]
+) -> Connection:
+    op = only_map(connection)
+    neurons = program.population(connection.target)
+    found = [
+        synapses
+        for synapses in program.incoming(connection.target)
+        if synapses.name in (connection.name, f"{connection.name} {synapses.port}")
+    ]
+    if any(s.port == "bias" for s in found):
+        return connection
+    same = [s for s in found if s.weight.shape == op.weight.shape]
+    if not found or len(same) < len(found):
+        raise ModelError(
+            "its synapses on the chip are not the weights of this one connection",
+            node=connection.name,
+            hint="Fine-tune without delays that join connections, analog convolutions, groups and "
+            "dilation.",
+        )
+    rows = np.broadcast_to(neurons.unit, neurons.shape).reshape(len(op.weight), -1)[:, 0]
+    weight = sum(s.weight * (factor(s) * (-1 if s.port == "inhibitory" else 1)) for s in found)
+    unit = rows.reshape(-1, *(1,) * (op.weight.ndim - 1))
+    return replace(connection, ops=(replace(op, weight=np.asarray(weight) / unit),))

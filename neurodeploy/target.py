@@ -302,6 +302,20 @@ class Explores(Protocol):
 
 
 @runtime_checkable
+class Raises(Protocol):
+    """A target that reads a program back: what `lower` does to weights and biases, undone."""
+
+    def raised(self, program: Program, network: Network) -> Network:
+        """`network`, from which `program` was lowered, with what its weights and biases mean now.
+
+        Raises
+        ------
+        ModelError
+            Weights that belong to no one connection.
+        """
+
+
+@runtime_checkable
 class Target(Protocol):
     """A chip that programs can be compiled for."""
 

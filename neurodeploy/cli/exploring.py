@@ -75,9 +75,6 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 def table(output: Output, found: Exploration) -> None:
     """The Pareto front, what was flagged, and the pick with its reason."""
     what = "accuracy" if found.labelled else "agreement with the reference"
-    names = " ".join(
-        dict.fromkeys(n for c in found.candidates for o in c.settings.values() for n in o)
-    )
     rows = [
         (
             f"{index}{' *' if index == found.pick else ''}",
@@ -92,7 +89,7 @@ def table(output: Output, found: Exploration) -> None:
     output.table(
         f"{found.target}: {len(found.front)} of {len(found.candidates)} candidates that no other "
         "beats",
-        ("number", what, "energy", "cores", "bits of weights", f"settings ({names})"),
+        ("number", what, "energy", "cores", "bits of weights", "settings"),
         rows,
     )
     for index, candidate in enumerate(found.candidates):
@@ -107,9 +104,9 @@ def table(output: Output, found: Exploration) -> None:
 
 
 def described(candidate: Candidate) -> str:
-    """Settings in words: each population with its values."""
+    """Settings in words: what each population has that is not the target's own."""
     parts = [
-        f"{name} {' '.join(f'{value:g}' for value in own.values())}"
+        f"{name} {' '.join(f'{choice} {value:g}' for choice, value in own.items())}"
         for name, own in candidate.settings.items()
     ]
     return ", ".join(parts) or "the target's own"

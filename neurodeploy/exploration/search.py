@@ -99,7 +99,7 @@ def _settings(
     populations: Sequence[str], choices: Sequence[Choice], levels: tuple[tuple[int, ...], ...]
 ) -> Settings:
     return {
-        name: {choice.name: choice.values[i] for choice, i in zip(choices, own, strict=True)}
+        name: {choice.name: choice.values[i] for choice, i in zip(choices, own, strict=True) if i}
         for name, own in zip(populations, levels, strict=True)
         if any(own)
     }

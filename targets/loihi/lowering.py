@@ -32,6 +32,7 @@ from types import MappingProxyType
 import numpy as np
 
 from neurodeploy.errors import ModelError
+from neurodeploy.grid import grid_step, row_steps
 from neurodeploy.linear import FloatArray
 from neurodeploy.lowering import Placed, lower_each, self_synapses
 from neurodeploy.network import InputPort, Network, Population
@@ -63,10 +64,15 @@ from neurodeploy.timing import closed_too_soon, depths, waiting
 from neurodeploy.trace import Trace
 
 _NO_BITS: Mapping[str, int] = MappingProxyType({})
+_NO_PERCENTILES: Mapping[str, float] = MappingProxyType({})
 
 
 def lower(
-    network: Network, calibration: Trace, target: str, weight_bits: Mapping[str, int] = _NO_BITS
+    network: Network,
+    calibration: Trace,
+    target: str,
+    weight_bits: Mapping[str, int] = _NO_BITS,
+    percentiles: Mapping[str, float] = _NO_PERCENTILES,
 ) -> Program:
     """Lower every population; everything that cannot be lowered is reported at once.
 
@@ -76,6 +82,7 @@ def lower(
     calibration: reference trace with states `v` and `x` of every population; inputs among its
         values are analog (see `analog`).
     weight_bits: of populations into which weights have fewer than 8 bits.
+    percentiles: of populations into which the largest weights are clipped; see `Unit.percentile`.
 
     Raises
     ------
@@ -89,7 +96,11 @@ def lower(
 
     def place(population: Population) -> Placed:
         unit = unit_of(network, population, depth, feeds)
-        unit = replace(unit, weight_bits=weight_bits.get(population.name, WEIGHT_BITS))
+        unit = replace(
+            unit,
+            weight_bits=weight_bits.get(population.name, WEIGHT_BITS),
+            percentile=percentiles.get(population.name, 100.0),
+        )
         return _place(unit, calibration.states[population.name], depth)
 
     program = lower_each(
@@ -174,7 +185,8 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
 
 
 def _synapses(arrival: Arrival, unit: Unit, scale: float) -> Synapses:
-    weight, exponent = quantise(arrival.weight * scale, arrival.least, unit.weight_bits)
+    largest = arrival.largest(unit.percentile) * scale
+    weight, exponent = quantise(arrival.weight * scale, arrival.least, unit.weight_bits, largest)
     placed = Synapses.of(arrival.connection, arrival.op, weight, exponent, unit.population.shape)
     placed = replace(placed, delay=arrival.delay, graded=arrival.messages is not None)
     return placed if arrival.single is None else replace(placed, kind="one-to-one", groups=1)
@@ -261,6 +273,9 @@ def _rounding_note(
     if not population.spiking:
         said, of = f"scale {scale:g}", "units of the model"
     said += f"; weights off by at most {weight / scale:.2g} {of}, the bias by {bias:.2g}"
+    clipped = sum(_clipped(a, unit, s, scale) for a, s in zip(unit.arrivals, arriving, strict=True))
+    said += f", {clipped} clipped" if clipped else ""
+    said += _OWN_GRIDS if weight and _own_grids(unit) else ""
     said += f", the reset by {reset / scale:.2g}" if reset else ""
     said += f", sums in each step by {floors / scale:.2g}" if floors else ""
     return Lowering(
@@ -269,6 +284,27 @@ def _rounding_note(
         "exact" if weight == reset == decay == bias == floors == 0 else "approximate",
         f"{said}, decays by {decay:.2g}",
     )
+
+
+_OWN_GRIDS = (
+    ", though each neuron's lie on a grid of its own, as after a batch norm: all neurons share one "
+    "threshold here, so they were rounded anew"
+)
+
+
+def _own_grids(unit: Unit) -> bool:
+    """Whether each row of the weights, but not all together, has few levels."""
+    weights = [arrival.weight for arrival in unit.arrivals]
+    levels = (1 << (WEIGHT_BITS - 1)) - 1
+    if not weights or row_steps(weights, levels) is None:
+        return False
+    return any(grid_step(weight, levels) is None for weight in weights)
+
+
+def _clipped(arrival: Arrival, unit: Unit, synapses: Synapses, scale: float) -> int:
+    """How many weights of an arrival are beyond the range of its synapses by more than rounding."""
+    most = (unit.weight_limit + (1 << (8 - unit.weight_bits))) * 2.0**synapses.exponent
+    return int(np.count_nonzero(np.abs(arrival.weight * scale) > most))
 
 
 def _off(values: FloatArray, synapses: Iterable[Synapses]) -> float:

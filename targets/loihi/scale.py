@@ -6,7 +6,8 @@ V is chosen in this order:
 
 1. V = 2^j / s to the nearest whole number, where all weights are whole multiples (up to 127) of a
    step s of their connection: a model that was trained on a grid keeps its integers, all of them;
-2. the V at which the largest weight is 254 times a power of two, lowered to a whole number and,
+2. the V at which the largest weight (or a percentile, beyond which weights are clipped) is 254
+   times a power of two, lowered to a whole number and,
    where a self-synapse resets, to one that a single weight can hold.
 
 In both V is as large as the registers allow, which gives states the most bits below the weights'
@@ -67,18 +68,23 @@ def choose_scale(unit: Unit, states: Mapping[str, FloatArray]) -> float:
     return scale
 
 
-def quantise(values: FloatArray, least: int = 0, bits: int = WEIGHT_BITS) -> tuple[IntArray, int]:
+def quantise(
+    values: FloatArray, least: int = 0, bits: int = WEIGHT_BITS, largest: float | None = None
+) -> tuple[IntArray, int]:
     """(w, e) with values ~ w 2^e: e >= `least` the lowest, w a multiple of s = 2^(9-bits) (Lava's
     `num_weight_bits` with weights of both signs) and at most 256 - s in magnitude.
 
-    Rounds to the nearest multiple of s 2^e, halves to even multiples.
+    Rounds to the nearest multiple of s 2^e, halves to even multiples.  The exponent is that of
+    `largest`, by default the largest magnitude; what is beyond the range then is clipped.
     """
     step = 1 << (9 - bits)
-    largest = float(np.abs(values).max(initial=0.0))
+    largest = float(np.abs(values).max(initial=0.0)) if largest is None else largest
     exponent = least
     while step * np.rint(largest / (step * 2.0**exponent)) > 256 - step:
         exponent += 1
-    return step * np.rint(values / (step * 2.0**exponent)).astype(np.int64), exponent
+    multiples = np.rint(values / (step * 2.0**exponent)).astype(np.int64)
+    most = 256 // step - 1
+    return step * np.clip(multiples, -most, most), exponent
 
 
 def quantised_sum(values: FloatArray) -> list[tuple[IntArray, int]]:
@@ -101,6 +107,8 @@ def _on_the_weights_grid(unit: Unit, limit: float) -> float | None:
 
     From 254 on, rounding V moves no multiple up to 127 to another; a self-synapse needs an even V.
     """
+    if unit.percentile != 100:
+        return None
     arrivals = [arrival for arrival in unit.arrivals if arrival.weight.any()]
     levels = (1 << (unit.weight_bits - 1)) - 1
     steps = [grid_step(arrival.weight, levels) for arrival in arrivals]

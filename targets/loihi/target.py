@@ -14,14 +14,29 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.choices import Choice, Settings, weight_widths, widths_of
+from neurodeploy.choices import (
+    Choice,
+    Settings,
+    percentiles,
+    percentiles_of,
+    weight_widths,
+    widths_of,
+)
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
-from neurodeploy.targets.loihi import bounds, bounds_neurons, dynamics, lowering, resolve, rules
+from neurodeploy.targets.loihi import (
+    bounds,
+    bounds_neurons,
+    dynamics,
+    lowering,
+    raising,
+    resolve,
+    rules,
+)
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -85,12 +100,18 @@ class Loihi:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Widths of weights, down from all that the chip has."""
-        return (weight_widths(WEIGHT_BITS),)
+        """Widths of weights, down from all that the chip has, and percentiles."""
+        return (weight_widths(WEIGHT_BITS), percentiles())
 
     def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
         """See `lowering.lower`."""
-        return lowering.lower(network, calibration, self.name, widths_of(settings))
+        return lowering.lower(
+            network, calibration, self.name, widths_of(settings), percentiles_of(settings)
+        )
+
+    def raised(self, program: Program, network: Network) -> Network:
+        """See `raising.raised`."""
+        return raising.raised(program, network)
 
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""

@@ -48,6 +48,12 @@ class Arrival:
         """Weights in thresholds, float64."""
         return np.asarray(self.op.weight if self.single is None else self.single, np.float64)
 
+    def largest(self, percentile: float) -> float:
+        """A percentile of the weights' magnitudes; the largest one where that is 0."""
+        sizes = np.abs(self.weight)
+        kept = float(np.percentile(sizes, percentile)) if sizes.size else 0.0
+        return kept or float(sizes.max(initial=0.0))
+
     @property
     def reach(self) -> int:
         """The largest magnitude of a message."""
@@ -80,6 +86,8 @@ class Unit:
         filter.
     biases: analog inputs that are added to the bias, in every step.
     weight_bits: of arriving weights, 2 to 8.
+    percentile: of the magnitudes of each connection's weights, which is the largest that is kept;
+        those beyond it are clipped.
     """
 
     population: Population
@@ -93,6 +101,7 @@ class Unit:
     current_iota: IntArray
     biases: tuple[Bias, ...] = ()
     weight_bits: int = WEIGHT_BITS
+    percentile: float = 100.0
 
     @property
     def memory(self) -> IntArray:
@@ -133,9 +142,8 @@ class Unit:
 
     @property
     def finest(self) -> tuple[float, int]:
-        """The largest weight, and the least exponent that it may have."""
-        found = [(float(np.abs(a.weight).max(initial=0)), a.least) for a in self.arrivals]
-        return max(found, default=(0.0, 0))
+        """The largest weight that is kept, and the least exponent that it may have."""
+        return max(((a.largest(self.percentile), a.least) for a in self.arrivals), default=(0.0, 0))
 
     @property
     def weight_limit(self) -> int:
@@ -144,7 +152,7 @@ class Unit:
 
     @property
     def largest(self) -> float:
-        """The largest weight."""
+        """The largest weight that is kept."""
         return self.finest[0]
 
 

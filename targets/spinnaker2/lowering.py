@@ -70,7 +70,7 @@ def lower(
     ----------
     network: every connection one `Dense` or `Conv2d` (after `passes.MergeLinear`).
     calibration: reference trace; not needed, since no state can overflow.
-    own: options of populations for which they differ, in the percentile only.
+    own: options of populations for which they differ, in percentile and weight bits only.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def _arriving(unit: Unit, numbers: Numbers, options: Options) -> tuple[list[Syna
         if options.upstream:
             weight = upstream.integers(scaled, unit)
         else:
-            weight, cut = scale.integers(scaled, unit.limit)
+            weight, cut = scale.integers(scaled, unit.levels, unit.step)
             clipped += cut
         placed = Synapses.of(arrival.connection, arrival.op, weight, 0, shape)
         found.append(replace(placed, delay=np.array([arrival.delay])))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from neurodeploy.errors import InputError
 
+MOST_BITS = 8
+"""Of a weight with its sign, as synapses without delays have it."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,6 +27,7 @@ class Options:
     """
 
     percentile: float = 100.0
+    weight_bits: int = MOST_BITS
     nearest_reset: bool = False
     relays: bool = False
     upstream: bool = False
@@ -31,3 +35,7 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
             raise InputError(f"percentile is {self.percentile}, expected one in 0..100, not 0")
+        if self.weight_bits not in range(2, MOST_BITS + 1):
+            raise InputError(f"weight_bits is {self.weight_bits}, expected 2 to {MOST_BITS}")
+        if self.upstream and self.weight_bits != MOST_BITS:
+            raise InputError("py-spinnaker2's own conversion has weights of 8 bits only")

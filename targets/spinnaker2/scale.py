@@ -2,10 +2,13 @@
 
 All weights, thresholds, biases and resets of a neuron are multiplied by one number, which changes
 no spike.  Upstream (py-spinnaker2's `s2_nir`) has one for a population, at which its largest
-weight, or a percentile of their magnitudes, is 127 (15 where synapses have delays).  So here, but
+weight, or a percentile of their magnitudes, is 127 (15 where synapses have delays; with b bits
+2^(b-1) - 1 times the largest power of two that leaves room).  So here, but
 
 1. weights that are whole multiples of a step, up to the largest weight of the chip, stay so: a
-   model that was trained on a grid keeps its integers;
+   model that was trained on a grid keeps its integers; where only each neuron's own weights are,
+   as a batch norm, or a scale for each channel, leaves them, each has a scale of its own, which its
+   threshold takes in;
 2. where a self-synapse has to make up for the chip's reset, its weight must be a whole number k, so
    the scale is lowered to k / (d - alpha) theta: for each neuron where these differ;
 3. where an integrator subtracts its threshold, that must be a whole number, so that potentials are
@@ -16,14 +19,14 @@ Thresholds are float32, so they need no grid.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import ModelError
-from neurodeploy.grid import TOLERANCE, grid_step
+from neurodeploy.grid import TOLERANCE, grid_step, row_steps
 from neurodeploy.linear import FloatArray
 from neurodeploy.network import Population
 from neurodeploy.program import IntArray
@@ -70,30 +73,68 @@ def choose(unit: Unit, options: Options) -> Numbers:
     """
     population, shape = unit.population, unit.population.shape
     none = np.zeros(shape, np.int64)
-    most = largest_scale(unit.sizes, unit.limit, population, options.percentile)
-    step = grid_step(unit.sizes, unit.limit) if options.percentile == 100 else None
-    if step is not None:
-        most = math.floor(unit.limit * step / unit.sizes.max() * (1 + TOLERANCE)) / step
+    largest = largest_scale(unit.sizes, unit.levels * unit.step, population, options.percentile)
+    grid = _grid(unit) if options.percentile == 100 else None
+    most = np.full(shape, largest) if grid is None else grid.most
     if not population.spiking:
-        return Numbers(np.full(shape, most), np.full(shape, NEVER, np.float32), none)
+        return Numbers(most, np.full(shape, NEVER, np.float32), none)
     strict = population.semantics.comparison == ">"
     summing = integrates(population)
     if unit.whole is None or (summing and np.any(unit.whole * most < 1)):
-        scale = np.full(shape, most)
-        return Numbers(scale, above(population.threshold * scale, strict=strict), none)
+        return Numbers(most, above(population.threshold * most, strict=strict), none)
     if summing:
-        scale, whole = _whole(unit, unit.whole, most, step)
+        scale, whole = _whole(unit, unit.whole, most, grid)
         return Numbers(scale, whole.astype(np.float32), none, 0.5 if strict else 0.0)
     if options.nearest_reset:
-        scale = np.full(shape, most)
-        whole = np.rint(unit.whole * scale)
+        whole = np.rint(unit.whole * most)
         return Numbers(
-            scale, above(population.threshold * scale, strict=strict), -whole.astype(np.int64)
+            most, above(population.threshold * most, strict=strict), -whole.astype(np.int64)
         )
-    scale, whole = _whole(unit, unit.whole, most, step)
+    scale, whole = _whole(unit, unit.whole, most, grid)
     ratio = np.divide(population.threshold, unit.whole, out=np.zeros(shape), where=unit.whole != 0)
     exact = np.where(unit.whole != 0, whole * ratio, population.threshold * scale)
     return Numbers(scale, above(exact, strict=strict), -whole.astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """What each neuron's weights are whole multiples of, arrays of the population's shape.
+
+    Attributes
+    ----------
+    step: in units of the model.
+    multiple: the most chip units that a step can be, a multiple of the unit's own step.
+    """
+
+    step: FloatArray
+    multiple: IntArray
+
+    @property
+    def most(self) -> FloatArray:
+        """The largest scale that keeps the weights whole."""
+        return self.multiple / self.step
+
+
+def _grid(unit: Unit) -> _Grid | None:
+    """One step for the whole population, or else one for each neuron, if there are such."""
+    if not unit.sizes.any():
+        return None
+    weights = [arrival.weight for arrival in unit.arrivals]
+    common = grid_step(unit.sizes, unit.levels)
+    steps = row_steps(weights, unit.levels) if common is None else np.full(len(weights[0]), common)
+    if steps is None:
+        return None
+    largest = np.full(len(steps), unit.sizes.max())
+    if common is None:
+        largest = np.max([np.abs(w).reshape(len(w), -1).max(axis=1) for w in weights], axis=0)
+    largest = np.maximum(largest, steps)  # of rows without weights
+    multiple = unit.step * np.floor(unit.levels * steps / largest * (1 + TOLERANCE))
+    shape = unit.population.shape
+
+    def spread(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.repeat(rows, unit.population.size // len(rows)).reshape(shape)
+
+    return _Grid(spread(steps), spread(multiple.astype(np.int64)))
 
 
 def largest_scale(
@@ -116,11 +157,14 @@ def above(values: FloatArray, *, strict: bool) -> NDArray[np.float32]:
     return np.where(short, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
-def integers(values: FloatArray, limit: int) -> tuple[IntArray, int]:
-    """(`values` rounded to the nearest integers, halves to even, and clipped; how many were)."""
-    rounded = np.rint(values)
-    clipped = int(np.count_nonzero(np.abs(rounded) > limit))
-    return np.clip(rounded, -limit, limit).astype(np.int64), clipped
+def integers(values: FloatArray, levels: int, step: int = 1) -> tuple[IntArray, int]:
+    """(`values` as multiples of `step`, at most `levels` times it; how many were clipped).
+
+    Rounds to the nearest, halves to even multiples.
+    """
+    rounded = np.rint(values / step)
+    clipped = int(np.count_nonzero(np.abs(rounded) > levels))
+    return step * np.clip(rounded, -levels, levels).astype(np.int64), clipped
 
 
 def split(total: IntArray, limit: int) -> list[IntArray]:
@@ -133,25 +177,34 @@ def split(total: IntArray, limit: int) -> list[IntArray]:
 
 
 def _whole(
-    unit: Unit, amount: FloatArray, most: float, step: float | None
+    unit: Unit, amount: FloatArray, most: FloatArray, grid: _Grid | None
 ) -> tuple[FloatArray, FloatArray]:
     """(scale <= most, the whole numbers amount * scale); weights stay on a grid if possible."""
     size = np.abs(amount)
-    if step is not None:
-        multiple = round(most * step)
-        for lower in range(multiple, multiple // 2, -1):
-            found = size * (lower / step)
-            if np.all(np.abs(found - np.rint(found)) <= TOLERANCE * found):
-                return np.full(size.shape, lower / step), np.sign(amount) * np.rint(found)
+    kept = None if grid is None else _whole_on_grid(size, grid, unit.step)
+    if kept is not None:
+        return kept, np.sign(amount) * np.rint(size * kept)
     whole = np.floor(size * most * (1 + TOLERANCE))
     lost = (whole == 0) & (size != 0)
     if np.any(lost):
         raise ModelError(
             f"{np.count_nonzero(lost)} of {lost.size} neurons have a reset that no scale makes "
-            f"exact: a self-synapse would weigh {float(size[lost].max() * most):.2g}, less than 1",
+            f"exact: a self-synapse would weigh {(size * most)[lost].max():.2g}, less than 1",
             node=unit.population.name,
             hint='Use reset_mechanism="zero", smaller weights or a smaller beta, or lower it with '
             "nearest_reset.",
         )
-    scale = np.divide(whole, size, out=np.full(size.shape, most), where=size != 0)
+    scale = np.divide(whole, size, out=most.copy(), where=size != 0)
     return scale, np.sign(amount) * whole
+
+
+def _whole_on_grid(size: FloatArray, grid: _Grid, step: int) -> FloatArray | None:
+    """For each neuron the largest scale, down to half the most, that keeps `size` whole as well."""
+    lower, open_ = grid.multiple.copy(), np.ones(size.shape, bool)
+    while np.any(open_):
+        found = size * (lower / grid.step)
+        open_ &= np.abs(found - np.rint(found)) > TOLERANCE * found
+        lower[open_] -= step
+        if np.any(open_ & (lower <= grid.multiple // 2)):
+            return None
+    return np.asarray(lower / grid.step)

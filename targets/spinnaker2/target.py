@@ -15,25 +15,29 @@ from numpy.typing import NDArray
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import Register
 from neurodeploy.chip import Chip, load_chip
-from neurodeploy.choices import Choice, Settings
+from neurodeploy.choices import (
+    PERCENTILE,
+    WEIGHT_BITS,
+    Choice,
+    Settings,
+    percentiles,
+    weight_widths,
+)
 from neurodeploy.equivalence.dynamics import Dynamics
 from neurodeploy.errors import Violation
 from neurodeploy.mapping.placement import Placement
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.target import Backend, Evidence, Proposal, Report
-from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, rules
+from neurodeploy.targets.spinnaker2 import bounds, dynamics, evidence, lowering, raising, rules
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
 from neurodeploy.targets.spinnaker2.backends import Board, Brian2, Ticks
 from neurodeploy.targets.spinnaker2.budget import budget, proposals
 from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import SEMANTICS
-from neurodeploy.targets.spinnaker2.options import Options
+from neurodeploy.targets.spinnaker2.options import MOST_BITS, Options
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
-
-PERCENTILES = (100.0, 99.9, 99.5, 99.0, 98.0, 95.0, 90.0)
-"""Of weight magnitudes, to explore."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,24 @@ class SpiNNaker2:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Percentiles, down from all weights."""
-        text = "percentile of the weights' magnitudes that is the largest weight of the chip"
-        return (Choice("percentile", PERCENTILES, text),)
+        """Percentiles, down from all weights, and widths of weights."""
+        return (percentiles(), weight_widths(MOST_BITS))
 
     def lower_with(self, network: Network, calibration: Trace, settings: Settings) -> Program:
         """See `lowering.lower`."""
         own = {
-            name: replace(self.options, percentile=chosen["percentile"])
+            name: replace(
+                self.options,
+                percentile=chosen.get(PERCENTILE, self.options.percentile),
+                weight_bits=int(chosen.get(WEIGHT_BITS, self.options.weight_bits)),
+            )
             for name, chosen in settings.items()
         }
         return lowering.lower(network, calibration, self.options, own)
+
+    def raised(self, program: Program, network: Network) -> Network:
+        """See `raising.raised`."""
+        return raising.raised(program, network)
 
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""

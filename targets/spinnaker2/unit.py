@@ -12,7 +12,7 @@ from neurodeploy.lowering import only_map
 from neurodeploy.network import Connection, Network, Population
 from neurodeploy.passes.merge_linear import as_dense
 from neurodeploy.targets.spinnaker2.models import LONGEST_DELAY, MODELS
-from neurodeploy.targets.spinnaker2.options import Options
+from neurodeploy.targets.spinnaker2.options import MOST_BITS, Options
 from neurodeploy.targets.spinnaker2.resolve import filtered, owed
 from neurodeploy.timing import waiting
 
@@ -41,6 +41,7 @@ class Unit:
     depth: ticks by which it runs behind the input.
     whole: what of each neuron has to be a whole number of chip units, in units of the model; None
         for nothing.
+    weight_bits: of arriving weights with their sign.
     """
 
     population: Population
@@ -48,11 +49,22 @@ class Unit:
     depth: int
     arrivals: tuple[Arrival, ...]
     whole: FloatArray | None
+    weight_bits: int = MOST_BITS
 
     @property
     def limit(self) -> int:
         """Largest magnitude of a weight."""
         return MODELS[self.model].weights[1]
+
+    @property
+    def levels(self) -> int:
+        """The largest magnitude of an arriving weight, in steps."""
+        return min((1 << (self.weight_bits - 1)) - 1, self.limit)
+
+    @property
+    def step(self) -> int:
+        """What arriving weights are multiples of: the largest power of two that leaves room."""
+        return 1 << (self.limit // self.levels).bit_length() - 1
 
     @property
     def sizes(self) -> FloatArray:
@@ -97,7 +109,7 @@ def unit_of(
     model += "" if delayed else "_no_delay"
     if kernels and len(ops) == 1 and (whole is None or integrates(population)):
         model = "lif_conv2d"
-    return Unit(population, model, depth[population.name], arrivals, whole)
+    return Unit(population, model, depth[population.name], arrivals, whole, options.weight_bits)
 
 
 def in_relays(convolution: bool, delay: int, options: Options) -> bool:

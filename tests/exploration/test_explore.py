@@ -46,8 +46,10 @@ def test_the_order_in_which_candidates_are_tried(whole: Exploration) -> None:
     assert whole.candidates[0].settings == {}
     for bits, candidate in zip(range(7, 1, -1), whole.candidates[1:7], strict=True):
         assert candidate.settings == {n: {"weight_bits": bits} for n in ("lif1", "lif2")}
-    assert whole.candidates[7].settings == {"lif1": {"weight_bits": 2}}
-    assert whole.candidates[8].settings == {"lif2": {"weight_bits": 2}}
+    assert whole.candidates[12].settings == {n: {"percentile": 90.0} for n in ("lif1", "lif2")}
+    alone = [candidate.settings for candidate in whole.candidates[13:17]]
+    last = ({"weight_bits": 2}, {"percentile": 90.0})
+    assert alone == [{name: own} for name in ("lif1", "lif2") for own in last]
     assert len({json.dumps(c.settings) for c in whole.candidates}) == len(whole.candidates)
 
 
@@ -160,11 +162,11 @@ def test_a_format_has_bits_and_no_energy() -> None:
 
 
 def test_percentiles_of_spinnaker2() -> None:
-    found = explored(target="spinnaker2", budget=8)
+    found = explored(target="spinnaker2", budget=14)
     assert found.candidates[6].settings == {n: {"percentile": 90.0} for n in ("lif1", "lif2")}
     own, clipped = (
         nd.compile(GRAPH, target="spinnaker2", calibration=INPUTS, settings=settings)
-        for settings in (None, found.candidates[7].settings)
+        for settings in (None, found.candidates[13].settings)
     )
     assert np.array_equal(own.incoming("lif2")[0].weight, clipped.incoming("lif2")[0].weight)
     weights = [np.abs(p.incoming("lif1")[0].weight) for p in (own, clipped)]
@@ -174,7 +176,7 @@ def test_percentiles_of_spinnaker2() -> None:
     assert "the budget ended the search" in found.reason
 
 
-@pytest.mark.parametrize("target", ["loihi2", "cpu8"])
+@pytest.mark.parametrize("target", ["loihi2", "spinnaker2", "cpu8"])
 @pytest.mark.parametrize("bits", [2, 3, 7])
 def test_weights_use_the_bits_they_have(target: str, bits: int) -> None:
     settings = {"lif1": {"weight_bits": float(bits)}}
@@ -186,8 +188,8 @@ def test_weights_use_the_bits_they_have(target: str, bits: int) -> None:
 
 
 def test_settings_that_do_not_exist_are_refused() -> None:
-    for settings in ({"x": {"weight_bits": 8.0}}, {"lif1": {"percentile": 90.0}}):
-        with pytest.raises(InputError, match="unknown populations, or not of all choices"):
+    for settings in ({"x": {"weight_bits": 8.0}}, {"lif1": {"scale": 90.0}}):
+        with pytest.raises(InputError, match="unknown populations, or unknown choices"):
             nd.compile(GRAPH, target="loihi2", calibration=INPUTS, settings=settings)
     for bad in ({"accuracy": 1.5}, {"accuracy": float("nan")}, {"energy": 0.0}, {"cores": 0}):
         with pytest.raises(InputError):

@@ -23,7 +23,7 @@ def test_the_pages_table_and_pick() -> None:
     found = nd.explore(graph, target="loihi2", inputs=inputs, labels=labels, budget=32)
     assert found.pick is not None
     lines = [
-        row("number", "right (95 %)", "core dynamic", "cores", "bits of weights", "`weight_bits`"),
+        row("number", "right (95 %)", "core dynamic", "cores", "bits of weights", "settings"),
         row(*["---"] * 6),
     ]
     for index in found.front:

@@ -59,6 +59,35 @@ def test_a_model_of_few_levels_keeps_its_integers_in_few_bits() -> None:
         assert np.array_equal(arriving.weight, whole * unit) is kept
 
 
+def test_a_percentile_clips_what_is_beyond_it_and_says_how_much() -> None:
+    weight = np.append(np.linspace(0.01, 1, 99), 4.0).reshape(10, 10)
+    net = network((10,), fc=nir.Linear(weight), lif=lif(np.full(10, 0.75)))
+    calibration = recorded(net, spikes_for(3, 2, 5, (10,)))
+    program = lower(net, calibration, "loihi2", {"lif": 4}, {"lif": 99.0})
+    (arriving,) = program.synapses
+    unit = program.population("lif").register("vth")[0] * 2.0**-arriving.exponent
+    assert arriving.weight.max() == arriving.weight[-1, -1] == 256 - 32
+    assert unit * np.percentile(weight, 99) == pytest.approx(256 - 32, rel=0.01)
+    assert np.array_equal(arriving.weight, 32 * np.minimum(np.rint(weight * unit / 32), 7))
+    (note,) = (x.text for x in program.lowerings if x.subject == "quantisation")
+    assert ", 1 clipped" in note
+
+
+def test_a_batch_norm_cannot_go_into_thresholds_and_that_is_said() -> None:
+    net = network(
+        (20,),
+        fc=nir.Linear(np.clip(FIRST, -7, 7) * np.linspace(0.05, 0.15, 30)[:, None]),
+        lif=lif(np.full(30, 0.75)),
+    )
+    (note,) = (
+        x
+        for x in compiled(net, spikes_for(3, 2, 5, (20,))).lowerings
+        if x.subject == "quantisation"
+    )
+    assert note.how == "approximate"
+    assert "all neurons share one threshold here, so they were rounded anew" in note.text
+
+
 @given(VALUES)
 def test_two_weights_hold_fourteen_bits(values: Any) -> None:
     found = quantised_sum(values)

@@ -14,7 +14,9 @@ from neurodeploy.errors import InputError, ModelError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
+from neurodeploy.simulator.engine import simulate
 from neurodeploy.targets.spinnaker2.lowering import lower
+from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.scale import above, integers, split
 from tests.builders import AT_ONCE, SUBTRACT, ZERO, integrator, lif, network, recorded, spikes_for
@@ -117,6 +119,42 @@ def test_integers_stay_what_they_are(meaning: Semantics) -> None:
     assert np.array_equal(weight, factor * whole)
     (note,) = (x for x in program.lowerings if x.subject == "quantisation")
     assert note.how == "exact", note.text
+
+
+@pytest.mark.parametrize("meaning", [ZERO, AT_ONCE])
+def test_batch_norm_goes_into_thresholds_and_four_bits_stay(meaning: Semantics) -> None:
+    """Whole weights times gamma/sigma of either sign, and a bias; per neuron."""
+    rng = np.random.default_rng(6)
+    whole = {"a": rng.integers(-7, 8, (12, 20)), "b": rng.integers(-7, 8, (8, 12))}
+    layers: dict[str, nir.NIRNode] = {}
+    for name, levels in whole.items():
+        size = len(levels)
+        gain = rng.uniform(0.05, 0.15, (size, 1)) * rng.choice([-1, 1], (size, 1))
+        layers[f"fc_{name}"] = nir.Affine(levels * gain, rng.normal(0.1, 0.1, size))
+        layers[name] = lif(np.full(size, 0.75), np.ones(size), meaning)
+    net, spikes = network((20,), **layers), spikes_for(3, 10, 60, (20,))
+    program = lowered(net, Options(weight_bits=4))
+    expected, actual = recorded(net, spikes), simulate(program, spikes, SpiNNaker2Machine())
+    for name, levels in whole.items():
+        weight = program.incoming(name)[0].weight
+        factor = weight[levels != 0] / levels[levels != 0]
+        assert set(np.abs(factor)) == {16}
+        assert np.unique(program.population(name).unit).size == len(weight)
+        assert expected.spikes[name].any()
+        assert np.array_equal(expected.spikes[name], actual.spikes[name])
+
+
+def test_fewer_bits_leave_room_for_self_synapses() -> None:
+    """Arriving weights are -3..3 times 32; the reset has all eight bits."""
+    weight = np.random.default_rng(7).normal(0, 0.3, (5, 8))
+    program = lowered(dense(weight), Options(weight_bits=3))
+    arriving, own = (s.weight for s in program.synapses)
+    assert set(np.unique(arriving)) <= {*range(-96, 97, 32)}
+    assert np.abs(arriving).max() == 96
+    assert np.all(own % 32 != 0)
+    for bad in ({"weight_bits": 1}, {"weight_bits": 9}, {"weight_bits": 4, "upstream": True}):
+        with pytest.raises(InputError):
+            Options(**bad)
 
 
 def test_a_self_synapse_lowers_the_scale_until_it_is_whole() -> None:

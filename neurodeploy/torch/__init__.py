@@ -1,0 +1,1 @@
+"""Training for a chip: what needs torch (the extra `snntorch`)."""
