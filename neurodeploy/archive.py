@@ -32,7 +32,7 @@ FORMAT = "neurodeploy-archive"
 VERSION = 2
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 100_000
-MAX_DEPTH = 100
+MAX_DEPTH = 128
 SEAL = 64
 """Bytes of the comment."""
 _ARRAY = "$array"

@@ -64,7 +64,7 @@ def _check_heaps(path: Path) -> int:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for start in _found(data, b"GCOL\x01"):
             size = int.from_bytes(data[start + 8 : start + 16], "little")
-            if start < end or start + size > len(data):
+            if size < 16 or start < end or start + size > len(data):
                 raise ValueError(f"the heap at byte {start} is damaged")
             place, end = start + 16, start + size
             while place + 16 <= end:

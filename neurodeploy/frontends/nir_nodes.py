@@ -26,7 +26,10 @@ from neurodeploy.linear import (
 )
 from neurodeploy.semantics import Semantics
 
-MAX_NEURONS = 1 << 28
+MAX_NEURONS = 1 << 23
+MAX_ELEMENTS = 1 << 24
+"""Of all nodes together: what is made of them then takes less than a gigabyte."""
+MAX_DIMENSIONS = 8
 MAX_DELAYS = 256
 MAX_STEPS = 1 << 20
 DELAY_TOLERANCE = 1e-6  # of a delay, as float32 seconds keep it
@@ -37,7 +40,10 @@ POPULATIONS = (*SPIKING, nir.LI, nir.I, nir.CubaLI)
 def shape_of(value: Any) -> Shape:
     if value is None:
         raise ModelError("has no shape")
-    shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
+    sizes = np.atleast_1d(np.asarray(value))
+    if sizes.size > MAX_DIMENSIONS or sizes.ndim > 1:
+        raise ModelError(f"has a shape of {sizes.size} sizes, the limit is {MAX_DIMENSIONS}")
+    shape = tuple(int(n) for n in sizes)
     if not shape or any(n < 1 for n in shape):
         raise ModelError(f"has shape {shape}, expected positive sizes")
     return _bounded(shape)

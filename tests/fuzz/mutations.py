@@ -27,6 +27,8 @@ FLOATS = (
 )  # fmt: skip
 TEXTS = ("", "x", "../x", "/etc/passwd", "\0", "é\ud800", "a" * 5000, "nan", "{}", "input", "LIF")
 DTYPES = ("u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", "?", "S3", "c8")
+SMALL = 1 << 12
+"""Values of a dataset, beyond which an earlier change made it that is not to be read here."""
 MARKS = (0, 1, 7, 8, 15, 16, 0x7F, 0x80, 0xFF)
 WIDE = (0, 1, 8, 16, 96, 1 << 16, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 16, (1 << 64) - 1)
 
@@ -206,7 +208,10 @@ def _edit(draws: random.Random, buffer: io.BytesIO) -> None:
             found: list[h5py.Dataset] = []
 
             def collect(name: str, item: Any, groups: Any = groups, found: Any = found) -> None:
-                (groups if isinstance(item, h5py.Group) else found).append(item)
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                elif (item.size or 0) < SMALL and item.dtype.itemsize < SMALL:
+                    found.append(item)
 
             file.visititems(collect)
             if not found:
