@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             progress=progress,
         )
     clock.lap("verified it, spike by spike")
-    energy = api.energy(program, verdict.trace)
+    energy = api.energy(program, inputs)
     page = folder / "digits.html"
     report(page, program, verdict, energy, title="Handwritten digits", labels=data.test_labels)
     clock.lap("counted what an inference costs")

@@ -48,12 +48,19 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
     FileError
         A leaf of another kind, a number that is not finite, or a file that cannot be written.
     """
+    data, digest = to_bytes(tree, str(path))
+    write_atomically(Path(path), data)
+    return digest
+
+
+def to_bytes(tree: dict[str, Any], node: str) -> tuple[bytes, str]:
+    """(the archive that `save` writes, its content hash); `node` names it in errors."""
     members: list[bytes] = []
     try:
         plain = _strip(tree, members)
         digest = _digest(plain, members)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FileError(f"the tree cannot be kept ({error})", node=str(path)) from error
+        raise FileError(f"the tree cannot be kept ({error})", node=node) from error
     header = {"format": FORMAT, "version": VERSION, "hash": digest, "tree": plain}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -62,8 +69,7 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
             _add(archive, f"arrays/{index}.npy", member)
         archive.comment = bytes(SEAL)
     body = buffer.getvalue()[:-SEAL]
-    write_atomically(Path(path), body + _seal(body))
-    return digest
+    return body + _seal(body), digest
 
 
 def _seal(body: bytes | memoryview) -> bytes:
@@ -84,10 +90,14 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise FileError("no such file", node=str(path))
     if path.stat().st_size > MAX_BYTES:
         raise FileError(f"larger than {MAX_BYTES} bytes", node=str(path))
-    data = path.read_bytes()
+    return from_bytes(path.read_bytes(), str(path))
+
+
+def from_bytes(data: bytes, node: str) -> tuple[dict[str, Any], str]:
+    """As `load`, of an archive's bytes; `node` names it in errors."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_members(archive, path)
+            _check_members(archive, node)
             header = json.loads(archive.read("tree.json"))
             count = len(archive.namelist()) - 1
             members = [archive.read(f"arrays/{index}.npy") for index in range(count)]
@@ -96,26 +106,26 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise
     except Exception as error:  # zipfile, json and numpy each raise their own
         raise FileError(
-            f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=str(path)
+            f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=node
         ) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise FileError("not a neurodeploy archive", node=str(path))
+        raise FileError("not a neurodeploy archive", node=node)
     if header.get("version") != VERSION:
         raise FileError(
             f"archive version {header.get('version')!r}, this version reads {VERSION}",
-            node=str(path),
+            node=node,
         )
     try:
         digest = _digest(header.get("tree"), members)
         tree = _restore(header["tree"], arrays)
     except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise FileError(
-            f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
+            f"the archive's tree is malformed ({type(error).__name__}: {error})", node=node
         ) from error
     if digest != header.get("hash") or _seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
-        raise FileError("the content does not match its hash: the file was altered", node=str(path))
+        raise FileError("the content does not match its hash: the file was altered", node=node)
     if not isinstance(tree, dict):
-        raise FileError("the archive holds no tree", node=str(path))
+        raise FileError("the archive holds no tree", node=node)
     return tree, digest
 
 
@@ -213,15 +223,15 @@ def _array(data: bytes) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+def _check_members(archive: zipfile.ZipFile, node: str) -> None:
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
-        raise FileError(f"more than {MAX_MEMBERS} members", node=str(path))
+        raise FileError(f"more than {MAX_MEMBERS} members", node=node)
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or (
             member.filename != "tree.json" and not _ARRAY_NAME.fullmatch(member.filename)
         ):
-            raise FileError(f"unexpected member {member.filename!r}", node=str(path))
+            raise FileError(f"unexpected member {member.filename!r}", node=node)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
