@@ -9,7 +9,9 @@ them and whenever.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from neurodeploy import archive
 from neurodeploy._version import __version__
 from neurodeploy.errors import FileError, InputError, TargetError
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -183,6 +187,8 @@ def _there(
             hint="Start one with `dask scheduler`, and workers with `dask worker ADDRESS`.",
         ) from error
     with client:
+        if not client.nthreads():
+            logger.warning("%s has no workers yet", address)
         waiting = iter(missing.items())
         shared = client.submit(bytes, data, pure=False)  # made again if its worker is lost
         keys: dict[Future, str] = {}
@@ -218,6 +224,8 @@ def _result(future: Future) -> Tree:
             node="--scheduler",
             hint="They may have run out of memory.",
         ) from error
+    except (CancelledError, OSError) as error:
+        raise TargetError(f"the scheduler was lost ({error})", node="--scheduler") from error
     tree, _ = archive.from_bytes(data, "result of a worker")
     result: Tree = tree["result"]
     return result
