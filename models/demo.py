@@ -17,8 +17,6 @@ from neurodeploy.errors import FileError, ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-    from neurodeploy.models.digits_data import Digits
-
 CALIBRATION_SAMPLES = 256
 
 
@@ -50,7 +48,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     folder = _folder(arguments.out)
     clock = _Clock(output)
     data = load_data()
-    net = _model(arguments.train, data, folder)
+    net = _model(arguments.train, folder)
     clock.lap("trained" if arguments.train else "loaded the trained snnTorch network")
     inputs = encode(data.test_images)
     graph = from_snntorch(net, torch.from_numpy(inputs[:1, 0].astype(np.float32)))
@@ -103,12 +101,13 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     return 1 if verdict.status == "failed" else 0
 
 
-def _model(train: bool, data: Digits, folder: Path) -> nn.Module:
+def _model(train: bool, folder: Path) -> nn.Module:
     from neurodeploy.models import digits
+    from neurodeploy.models.data import load
 
     if not train:
         return digits.load()
-    net = digits.train(data.train_images, data.train_labels)
+    net = digits.train(load("digits"))
     digits.save(net, folder / "digits.pt")
     return net
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neurodeploy.errors import InputError
+from neurodeploy.models.encoding import rate_code
 
 LEVELS = 16  # the brightest pixel value of the data set, and the steps in which it is all spent
 TEST_SIZE = 450
@@ -54,15 +55,7 @@ def split(
 
 
 def encode(images: npt.NDArray[np.uint8], steps: int = LEVELS) -> npt.NDArray[np.uint8]:
-    r"""Rate coding without chance: the pixel value is the number of spikes.
-
-    A pixel of value p spikes in step t where the running total of p/16 spikes per step passes a
-    whole number,
-
-    .. math:: S_t = \lfloor (t+1)\,p/16 \rfloor - \lfloor t\,p/16 \rfloor \in \{0, 1\},
-
-    so the spikes are as evenly spaced as steps allow, 16 steps hold exactly p of them, and T steps
-    hold :math:`\lfloor Tp/16 \rfloor`.  The same image always gives the same spikes.
+    """The `rate_code` of the digits: in 16 steps as many spikes as the pixel value says.
 
     Parameters
     ----------
@@ -77,8 +70,6 @@ def encode(images: npt.NDArray[np.uint8], steps: int = LEVELS) -> npt.NDArray[np
     ------
     InputError: for another shape, dtype or value.
     """
-    if steps < 1:
-        raise InputError(f"an encoding needs at least 1 step, got {steps}", node="steps")
     if images.ndim != 3 or images.shape[1:] != (8, 8):
         raise InputError(f"images have shape {images.shape}, not (N, 8, 8)", node="images")
     if not np.issubdtype(images.dtype, np.integer):
@@ -88,6 +79,4 @@ def encode(images: npt.NDArray[np.uint8], steps: int = LEVELS) -> npt.NDArray[np
             f"pixel values reach from {images.min()} to {images.max()}, not within 0..{LEVELS}",
             node="images",
         )
-    times = np.arange(steps + 1)[:, np.newaxis, np.newaxis, np.newaxis]
-    totals = times * images[:, np.newaxis, np.newaxis].astype(np.int64) // LEVELS
-    return np.diff(totals, axis=1).astype(np.uint8)
+    return rate_code(images[:, np.newaxis] / LEVELS, steps)

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import FileError, InputError
 from neurodeploy.models import digits
+from neurodeploy.models.data import load
 from neurodeploy.models.digits_data import TEST_SIZE, Digits, encode, load_data, split
+from neurodeploy.models.layerwise import spikes_per_layer
 
 IMAGES = hnp.arrays(np.uint8, (2, 8, 8), elements=st.integers(0, 16))
 SMALL = replace(digits.RECIPE, epochs=1, batch_size=8)
@@ -82,6 +84,10 @@ def test_a_pixel_spikes_as_often_as_its_value(images: np.ndarray) -> None:
     assert np.array_equal(spikes.sum(axis=(1, 2)), images)
 
 
+def test_the_system_sees_the_same_spikes(data: Digits) -> None:
+    assert np.array_equal(digits.encode(load("digits").test_x), encode(data.test_images))
+
+
 @given(IMAGES, st.integers(1, 50))
 def test_spikes_are_evenly_spaced(images: np.ndarray, steps: int) -> None:
     totals = encode(images, steps)[:, :, 0].astype(int).cumsum(axis=1)
@@ -124,7 +130,7 @@ def test_network_is_the_documented_one(net: nn.Sequential) -> None:
 def test_layer_by_layer_is_step_by_step(net: nn.Sequential, data: Digits) -> None:
     steps = _steps(encode(data.test_images[:64]))
     with torch.no_grad():
-        layers = digits.spikes_per_layer(net, steps)["lif3"]
+        layers = spikes_per_layer(net, steps)["lif3"]
         for layer in net:
             if isinstance(layer, snn.Leaky):
                 layer.reset_mem()
@@ -164,9 +170,10 @@ def test_a_tie_goes_to_the_lowest_class(net: nn.Sequential) -> None:
         (np.zeros((2, 16, 8, 8)), np.zeros(2, int)),
         (np.zeros((0, 16, 1, 8, 8)), np.zeros(0, int)),
         (np.full((2, 16, 1, 8, 8), 2), np.zeros(2, int)),
-        (np.zeros((2, 16, 1, 8, 8)), np.zeros(3, int)),
-        (np.zeros((2, 16, 1, 8, 8)), np.zeros(2)),
-        (np.zeros((2, 16, 1, 8, 8)), np.full(2, 10)),
+        (np.zeros((2, 16, 1, 8, 8), np.uint8), np.zeros(3, int)),
+        (np.zeros((2, 16, 1, 8, 8), np.uint8), np.zeros(2)),
+        (np.zeros((2, 16, 1, 8, 8), np.uint8), np.full(2, 10)),
+        (np.full((2, 1, 8, 8), 1.5, np.float32), np.zeros(2, int)),
     ],
 )
 def test_impossible_samples_are_refused(
@@ -180,21 +187,22 @@ def test_impossible_samples_are_refused(
 
 
 def test_one_epoch_lowers_the_loss_and_is_reproducible(data: Digits) -> None:
-    images, labels = data.train_images[:128], data.train_labels[:128]
+    few = load("digits", train=128)
     state = torch.get_rng_state()
-    first = digits.train(images, labels, SMALL)
-    again = digits.train(images, labels, SMALL)
+    first = digits.train(few, SMALL)
+    again = digits.train(few, SMALL)
     assert torch.equal(torch.get_rng_state(), state)
     assert _same(first, again)
     assert not first.training
 
     torch.manual_seed(SMALL.seed)
     before = digits.build(SMALL)
-    steps, targets = _steps(encode(images)), torch.from_numpy(labels)
+    steps = _steps(encode(data.train_images[:128]))
+    targets = torch.from_numpy(data.train_labels[:128])
     losses = []
     for net in (before, first):
         with torch.no_grad():
-            layers = digits.spikes_per_layer(net.train(), steps)
+            layers = spikes_per_layer(net.train(), steps)
         losses.append(digits.loss(layers, targets).item())
     assert losses[1] < losses[0] - 0.1
 
@@ -221,8 +229,8 @@ def test_hidden_spikes_cost() -> None:
 # --- file
 
 
-def test_save_and_load_round_trip(tmp_path: Path, data: Digits) -> None:
-    net = digits.train(data.train_images[:32], data.train_labels[:32], SMALL)
+def test_save_and_load_round_trip(tmp_path: Path) -> None:
+    net = digits.train(load("digits", train=32), SMALL)
     digits.save(net, tmp_path / "net.pt")
     loaded = digits.load(tmp_path / "net.pt")
     assert _same(net, loaded)
