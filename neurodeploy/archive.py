@@ -11,12 +11,15 @@ change unnoticed.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,23 +151,86 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
+    """Write a whole file or nothing; what is no regular file, such as /dev/stdout, as it comes.
+
+    Raises
+    ------
+    FileError
+        It cannot be written: then what lay there is as it was.
+    """
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(_temporary())
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
-    try:
+        if place.exists() and not place.is_file():
+            place.write_bytes(data)
+            return
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except OSError as error:
         raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder with all of `files`, by their names in it, or nothing.
+
+    It is written beside its place and moved there.  Of a folder that lies there, files of other
+    names are kept.
+
+    Raises
+    ------
+    FileError
+        It cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    fresh, earlier = place.with_name(_temporary()), []
+    try:
+        for name, data in files.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_bytes(data)
+        while not _moved(fresh, place):
+            earlier.append(place.with_name(_temporary()))
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.rename(place, earlier[-1])
+        for folder in earlier:
+            _keep_others(folder, place)
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
+    finally:
+        if earlier and not place.exists():
+            os.rename(earlier[-1], place)
+        for folder in (fresh, *earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary() -> str:
+    return f".neurodeploy-{secrets.token_hex(8)}"
+
+
+def _moved(folder: Path, place: Path) -> bool:
+    """Whether a folder could take a place, which is free or an empty folder."""
+    try:
+        os.rename(folder, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _keep_others(earlier: Path, place: Path) -> None:
+    """Move what only the earlier folder has."""
+    for folder, _, names in os.walk(earlier):
+        for name in names:
+            old = Path(folder, name)
+            new = place / old.relative_to(earlier)
+            if not new.exists():
+                new.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(old, new)
 
 
 def _strip(value: Any, members: list[bytes]) -> Any:
