@@ -83,7 +83,7 @@ clean:
 	  % sys.version_info[:2])'
 	@echo '[make] .venv: the library with torch, snnTorch and the tools (some minutes)'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,dev]'
+	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,data,quantised,scale,dev]'
 	@touch $@
 
 # Their packages only: what they depend on is that of .venv, found through a .pth file.
