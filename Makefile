@@ -11,7 +11,7 @@ SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/
 CONFIG := pyproject.toml setup.py constraints.txt
 NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava lava-shim nir bench clean FORCE
+.PHONY: demo test lint types format lava lava-shim nir bench finetuning clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,12 @@ bench: lava nir
 	@.venv-nir/bin/python -m benchmarks.start --json docs/measured/start.json
 	@.venv-nir/bin/python -m benchmarks.growth docs/measured
 	@NEURODEPLOY_WRITE_DOCS=1 .venv/bin/pytest -q tests/test_measured.py
+
+# The tables of docs/training.md: half an hour.
+finetuning: .venv/.stamp
+	@.venv/bin/python -m benchmarks.finetuning --json docs/measured/finetuning.json
+	@.venv/bin/python -m benchmarks.spike_price --json docs/measured/spike_price.json
+	@NEURODEPLOY_WRITE_DOCS=1 .venv/bin/pytest -q tests/torch/test_training_docs.py
 
 lint: .venv/.stamp
 	@echo '[make] ruff'

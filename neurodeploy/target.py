@@ -82,6 +82,32 @@ class Cells(Protocol):
 
 
 @runtime_checkable
+class Adds(Cells, Protocol):
+    """Cells that add up what arrives by themselves, tile by tile.
+
+    Sums then stay in a core's own cache, and nothing but one kernel runs for a population.
+    """
+
+    def advance_on(
+        self,
+        sums: tuple[Any, ...],
+        current: NDArray[np.int32],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        """As `advance`, of neurons that only all-to-all synapses of 8 bits reach.
+
+        Parameters
+        ----------
+        sums: see `simulator.kernels.sum_rows`.
+        current: a buffer, (1, some samples, steps, 128).
+        """
+
+
+@runtime_checkable
 class Machine(Protocol):
     """A chip's arithmetic, as the simulator uses it."""
 
@@ -320,8 +346,8 @@ class Raises(Protocol):
 class Differentiable(Protocol):
     """A target whose programs can be trained; see `neurodeploy.torch.ChipModule`."""
 
-    def differentiable(self, program: Program) -> Arithmetic:
-        """Its arithmetic in torch; the only method that imports that."""
+    def differentiable(self) -> Arithmetic:
+        """Its arithmetic on tensors; the only method that imports torch."""
 
 
 @runtime_checkable

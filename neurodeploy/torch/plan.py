@@ -63,7 +63,7 @@ class Plan:
                 for index, synapses in enumerate(program.synapses)
                 if synapses.target == name and not arrivals.is_own(synapses, population)
             )
-            own = arrivals.own_activation(program, population, machine)
+            own = arrivals.own_activation(population, program.incoming(name), machine)
             cells[name] = arithmetic.cells(population, own, _bounds(links[name]))
             for link in links[name]:
                 if link.synapses.port not in cells[name].ports:

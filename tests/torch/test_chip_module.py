@@ -1,4 +1,4 @@
-"""`ChipModule` forward: everything that the simulator records, bit by bit; and back to a program."""
+"""`ChipModule` forward: all that the simulator records, bit by bit; and back to a program."""
 
 from __future__ import annotations
 
@@ -133,15 +133,15 @@ def test_a_state_dict_goes_round() -> None:
     given = tensors(program, spikes)
     assert torch.equal(one(given), other(given))
     assert set(one.state_dict()) == {
-        *(f"weights.{i}" for i in (0, 2, 3)), *(f"biases.{i}" for i in range(3)),
-        *(f"thresholds.{i}" for i in range(3)),
+        "weights.input->lif1", "weights.lif1->lif2", "weights.lif2->lif3",
+        *(f"{group}.lif{i}" for group in ("biases", "thresholds") for i in (1, 2, 3)),
     }  # fmt: skip
 
 
 def test_only_what_is_named_is_trained() -> None:
     _, program, _ = small_program()
     names = [name for name, _ in ChipModule(program, trainable=["bias"]).named_parameters()]
-    assert names == ["biases.0", "biases.1", "biases.2"]
+    assert names == ["biases.lif1", "biases.lif2", "biases.lif3"]
     with pytest.raises(InputError, match="trainable is decay"):
         ChipModule(program, trainable=["decay"])  # type: ignore[list-item]
 
