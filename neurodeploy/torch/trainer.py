@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurodeploy.errors import ModelError
+from neurodeploy.linear import Shape
 from neurodeploy.program import Program
 from neurodeploy.torch.chip_module import ChipModule
 from neurodeploy.torch.epochs import Stateful
@@ -104,9 +106,10 @@ class Trainer:
         self.potentials = program.population(program.output).readout == "membrane"
         self.training, self.validation = training, validation
         trained = [p for p in module.parameters() if p.requires_grad and p.detach().any()]
-        for parameter in trained:
-            if _shared(parameter.detach()):
-                parameter.register_hook(_mean)
+        for name, parameter in module.named_parameters():
+            for population in program.populations:
+                if population.name.replace(".", "/") in name.split("."):
+                    _keep_shared(parameter, population.shape)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": [p], "lr": recipe.learning_rate * p.detach().abs().max().item()}
@@ -184,11 +187,18 @@ class Trainer:
         return loss, int((scores.argmax(1) == labels).sum())
 
 
-def _shared(values: Tensor) -> bool:
-    """Whether these are one number for each channel (channels, height, width)."""
-    return values.dim() == 3 and bool((values == values[:, :1, :1]).all())
+def _keep_shared(bias: Tensor, shape: Shape) -> None:
+    """Let a bias that is one number for each channel (channels, height, width) stay so."""
+    if len(shape) != 3 or bias.numel() != math.prod(shape):
+        return
+    channels = bias.detach().reshape(shape[0], -1)
+    if bool((channels == channels[:, :1]).all()):
+        bias.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: _mean(gradient, shape[0])
+        )
 
 
-def _mean(gradient: Tensor) -> Tensor:
+def _mean(gradient: Tensor, channels: int) -> Tensor:
     """The mean over each channel, in its place everywhere."""
-    return gradient.mean((1, 2), keepdim=True).expand_as(gradient)
+    rows = gradient.reshape(channels, -1)
+    return rows.mean(1, keepdim=True).expand_as(rows).reshape(gradient.shape)
