@@ -31,12 +31,13 @@ from neurodeploy.reference import simulate as reference
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import Explores, Raises, Target, get_target
+from neurodeploy.torch.cells import Group
 from neurodeploy.torch.chip_module import ChipModule
 from neurodeploy.torch.epochs import History, run_epochs, seeded
 from neurodeploy.torch.trainer import Samples, Trainer
 from neurodeploy.trace import Inputs, Trace, check_inputs, check_labels
 
-TRAINED = ("weight", "bias")
+TRAINED: tuple[Group, ...] = ("weight", "bias")
 
 
 @dataclass(frozen=True)

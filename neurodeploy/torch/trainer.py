@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurodeploy.errors import ModelError
-from neurodeploy.linear import Shape
 from neurodeploy.program import Program
 from neurodeploy.torch.chip_module import ChipModule
 from neurodeploy.torch.epochs import Stateful
@@ -87,10 +85,7 @@ class Best:
 
 
 class Trainer:
-    """A module in training on a chip's arithmetic.
-
-    A bias that is the same all over a channel stays so.
-    """
+    """A module in training on a chip's arithmetic."""
 
     def __init__(
         self,
@@ -106,10 +101,6 @@ class Trainer:
         self.potentials = program.population(program.output).readout == "membrane"
         self.training, self.validation = training, validation
         trained = [p for p in module.parameters() if p.requires_grad and p.detach().any()]
-        for name, parameter in module.named_parameters():
-            for population in program.populations:
-                if population.name.replace(".", "/") in name.split("."):
-                    _keep_shared(parameter, population.shape)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": [p], "lr": recipe.learning_rate * p.detach().abs().max().item()}
@@ -178,27 +169,11 @@ class Trainer:
         are read are averaged over time.
         """
         found = self.module.forward_all(given)
-        sent = found[self.output].flatten(2)
+        read = found[self.output] if not self.potentials else found.pop(self.output)
+        sent = read.flatten(2)
         scores = sent.mean(1) if self.potentials else sent.sum(1)
         logits = self.recipe.logits_per_spike * scores
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         if self.cost is not None:
             loss = loss + self.recipe.price / 1000 * self.cost(found).to(loss.dtype)
         return loss, int((scores.argmax(1) == labels).sum())
-
-
-def _keep_shared(bias: Tensor, shape: Shape) -> None:
-    """Let a bias that is one number for each channel (channels, height, width) stay so."""
-    if len(shape) != 3 or bias.numel() != math.prod(shape):
-        return
-    channels = bias.detach().reshape(shape[0], -1)
-    if bool((channels == channels[:, :1]).all()):
-        bias.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: _mean(gradient, shape[0])
-        )
-
-
-def _mean(gradient: Tensor, channels: int) -> Tensor:
-    """The mean over each channel, in its place everywhere."""
-    rows = gradient.reshape(channels, -1)
-    return rows.mean(1, keepdim=True).expand_as(rows).reshape(gradient.shape)

@@ -179,4 +179,4 @@ def test_without_torch_the_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(COMMAND) == 2
-    assert "fine-tuning needs torch. pip install" in capsys.readouterr().err
+    assert "neurodeploy.torch needs torch. pip install" in capsys.readouterr().err
