@@ -74,8 +74,8 @@ def _save(folder: Path, name: str, chosen: Any, recipe: Any, net: Any, data: Any
     """The network's parameters, its graph, and its card, which is returned."""
     from neurodeploy import api
     from neurodeploy.frontends.snntorch import from_snntorch
-    from neurodeploy.models import tensor_file
     from neurodeploy.models.card import card, markdown
+    from neurodeploy.torch import tensor_file
 
     tensor_file.write(folder / f"{name}.pt", net.state_dict())
     deployable = chosen.deploy(net, data)

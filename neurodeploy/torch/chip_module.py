@@ -39,8 +39,8 @@ class ChipModule(nn.Module):
     Attributes
     ----------
     weights: masters by name of the synapses, with / for a dot: float32, of the weight's shape and
-        in its units.  Synapses that join each neuron to one other are not trained (relays and resets
-        are made of them), nor are those of neurons that nothing reaches.
+        in its units.  Synapses that join each neuron to one other are not trained (relays and
+        resets are made of them), nor are those of neurons that nothing reaches.
     biases: by name of the population: the mantissa of Loihi's bias, SpiNNaker2's i_offset; one of
         each neuron, or of each channel of (channels, height, width).
     thresholds: likewise, as many as the program has.  What a self-synapse subtracts stays.
