@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 
 from neurodeploy.compilation import completed
@@ -82,6 +85,25 @@ def test_potentials_are_in_units_of_the_model() -> None:
     states = simulate(program, spikes, get_target("loihi2").machine, record=["lif2"]).states
     expected = states["lif2"]["potential"] / program.population("lif2").unit
     np.testing.assert_allclose(found["lif2"].detach(), expected, rtol=1e-6)
+
+
+def test_lower_precision_around_it_changes_nothing() -> None:
+    _, program, spikes = small_program()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert differing(program, spikes) == 0
+
+
+def test_behind_a_layer_on_the_host() -> None:
+    """A snnTorch layer before it gets a gradient."""
+    _, program, _ = small_program()
+    layer, neurons_ = torch.nn.Linear(5, 36), snn.Leaky(0.9, init_hidden=True)
+    spikes = [neurons_(layer(x)) for x in torch.rand(8, 2, 5)]
+    sent = torch.stack(spikes, 1).reshape(2, 8, 1, 6, 6)
+    found = ChipModule(program)(sent)
+    torch.autograd.backward(found.sum())
+    assert layer.weight.grad is not None
+    assert torch.isfinite(layer.weight.grad).all()
+    assert layer.weight.grad.abs().sum() > 0
 
 
 # --- masters and back -----------------------------------------------------------------------------
@@ -168,6 +190,14 @@ def test_levels_round_halves_to_even_and_hold_back_what_is_clipped() -> None:
     found.backward(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0]))
     assert master.grad is not None
     assert master.grad.tolist() == [1, 1, 1, 0, 1, 0]  # down for -7.5 and up for 9 is outward
+
+
+@pytest.mark.parametrize("name", ["torch", "snntorch"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "neurodeploy.torch")
+    with pytest.raises(TargetError, match=rf"needs {name}.*neurodeploy-snn\[snntorch\]"):
+        importlib.import_module("neurodeploy.torch")
 
 
 # --- what is refused ------------------------------------------------------------------------------
