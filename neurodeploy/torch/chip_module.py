@@ -27,9 +27,9 @@ EVERYTHING: tuple[Group, ...] = ("weight", "bias", "threshold")
 class ChipModule(nn.Module):
     """A program's own arithmetic in torch, with gradients.
 
-    Spikes, potentials and states equal those of the simulator, bit for bit, on any device.  Weights
-    and registers are kept as float32 *masters* in chip units; what computes is the nearest value on
-    the chip's grid, clipped to its range.
+    Spikes, potentials and states equal those of the simulator, bit for bit.  Weights and registers
+    are kept as float32 *masters* in chip units; what computes is the nearest value on the chip's
+    grid, clipped to its range.
 
     Backward, rounding, truncation and wraps pass gradients straight through; a saturated potential
     passes none, and a clipped master none that would move it further out.  A spike has the
@@ -53,6 +53,8 @@ class ChipModule(nn.Module):
         Neurons without a gradient (others than leaky integrate-and-fire), or sums that are not
         provably exact.
     """
+
+    _unit0: Tensor
 
     def __init__(
         self,
@@ -155,7 +157,8 @@ class ChipModule(nn.Module):
         Raises
         ------
         InputError
-            Inputs that do not fit the program, or a program with several outputs.
+            Inputs that do not fit the program, a program with several outputs, or a module that was
+            cast to another dtype.
         """
         return self.forward_all(x)[self.origin.output]
 
@@ -192,6 +195,12 @@ class ChipModule(nn.Module):
 
     def _run(self, x: Tensor | Mapping[str, Tensor], record: bool = False) -> dict[str, Sent]:
         given = checked(self.origin, x)
+        first = self.origin.populations[0].name
+        if self._unit0.dtype != self._plan.cells[first].dtype:
+            raise InputError(
+                f"the module was cast to {self._unit0.dtype}, in which it is not exact",
+                hint="Move it with .to(device) only, and use autocast for what is around it.",
+            )
         device = next(iter(given.values())).device
         with torch.autocast(device.type, enabled=False):
             populations = enumerate(self.origin.populations)

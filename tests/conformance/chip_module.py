@@ -1,7 +1,7 @@
 """`ChipModule` against the simulator on large networks: `python -m tests.conformance.chip_module`.
 
 Compares every spike and every potential, of programs as they are compiled and with weights, biases
-and thresholds moved off the grid and rounded again, as training does.  `--json FILE` keeps the rows.
+and thresholds moved off the grid and rounded again, as in training.  `--json FILE` keeps the rows.
 """
 
 from __future__ import annotations

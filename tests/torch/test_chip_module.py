@@ -228,6 +228,13 @@ def test_sums_beyond_float32_are_refused() -> None:
         ChipModule(program)
 
 
+def test_another_dtype_is_refused() -> None:
+    """It would not be exact."""
+    _, program, spikes = small_program()
+    with pytest.raises(InputError, match=r"cast to torch\.float16"):
+        ChipModule(program).half()(torch.from_numpy(spikes).float())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
