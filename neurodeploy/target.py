@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.equivalence.dynamics import Dynamics
     from neurodeploy.mapping.cores import Cores
     from neurodeploy.mapping.placement import Placement
+    from neurodeploy.torch.cells import Arithmetic
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -339,6 +340,14 @@ class Raises(Protocol):
         ModelError
             Weights that belong to no one connection.
         """
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A target whose programs can be trained; see `neurodeploy.torch.ChipModule`."""
+
+    def differentiable(self) -> Arithmetic:
+        """Its arithmetic on tensors; the only method that imports torch."""
 
 
 @runtime_checkable

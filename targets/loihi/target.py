@@ -45,6 +45,7 @@ from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,12 @@ class Loihi:
         return lowering.lower(
             network, calibration, self.name, widths_of(settings), percentiles_of(settings)
         )
+
+    def differentiable(self) -> LoihiArithmetic:
+        """See `differentiable.LoihiArithmetic`."""
+        from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
+
+        return LoihiArithmetic()
 
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""
