@@ -4,7 +4,8 @@ After Perin, Bidini, Mazzieri and Rossi (arXiv 2505.05527).  With layers l = 1..
 a_0 the input spikes and y the one-hot label of a sample,
 
 .. math::
-    z_{l,t} = \delta z_{l,t-1} + W_l a_{l-1,t} - \theta a_{l,t-1}, \qquad a_{l,t} = H(z_{l,t} - \theta)
+    z_{l,t} = \delta z_{l,t-1} + W_l a_{l-1,t} - \theta a_{l,t-1},
+    \qquad a_{l,t} = H(z_{l,t} - \theta)
 
 in hidden layers (snnTorch's delayed subtraction), without reset or spikes in the last one.  All z
 and a are variables of their own; training minimises
@@ -243,16 +244,16 @@ def describe() -> dict[str, Any]:
             "the paper's aims: its abstract. We could not read its figures and tables",
         ],
         "ours": [
-            "digits as a rate code of 20 steps, 128 hidden neurons, rho 10, beta 1, 200 iterations, "
-            "60 of them as warm-up",
+            "digits as a rate code of 20 steps, 128 hidden neurons, rho 10, beta 1, 200 "
+            "iterations, 60 of them as warm-up",
             "ten times the noise of ADMM_SNN (0.1 instead of 0.01): it conditions the "
-            "pseudo-inverse, and with less of it inputs that hardly ever spike get weights so large "
-            "that 8 bits hold little of the others; weights of inputs that never do are set to 0",
-            "the accuracy is that of the executed network on spikes without noise: in training a is "
-            "relaxed to 0..1, and what is executed is another network",
+            "pseudo-inverse; with less, inputs that hardly ever spike get weights so large that 8 "
+            "bits hold little of the others. Weights of inputs that never do are set to 0",
+            "the accuracy is that of the executed network on spikes without noise: in training a "
+            "is relaxed to 0..1, and what is executed is another network",
             "beside it stands a hidden layer that is left random, with a readout by one ridge "
             "regression: it is better here, and ADMM's hidden layer worse than a random one. We "
-            "claim closed forms without gradients and a Lagrangian that does not rise, nothing else",
+            "claim closed forms without gradients and a Lagrangian that does not rise, no more",
         ],
         "neuron": "snnTorch's Leaky, decay 0.95, delayed subtraction, no biases",
         "encoding": f"rate code of {RECIPE.steps} steps; deployed as trained, without the noise",

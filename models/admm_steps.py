@@ -7,6 +7,7 @@ github.com/josubernal/ADMM_framework, which numbers them like the paper.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class Variables:
         shapes = [(*x.shape[:2], size) for size in sizes[1:]]
         self.weights = [
             torch.zeros(after, before, dtype=torch.float64)
-            for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            for before, after in itertools.pairwise(sizes)
         ]
         self.z = [torch.rand(shape, dtype=torch.float64) for shape in shapes]
         noise = settings.noise * torch.randn(x.shape, dtype=torch.float64)
