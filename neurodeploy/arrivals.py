@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -128,12 +128,25 @@ def arriving(
     InputError
         As `sums` and `target.Machine.shift` do.
     """
+    incoming = program.incoming(population.name)
+    return arriving_at(population, incoming, machine, least, program.graded, messages)
+
+
+def arriving_at(
+    population: Neurons,
+    incoming: Iterable[Synapses],
+    machine: Machine,
+    least: Mapping[Synapses, int],
+    graded: Collection[str],
+    messages: Mapping[str, tuple[int, int]] = NOTHING_KNOWN,
+) -> tuple[Arrival, ...]:
+    """As `arriving`, of a population of no program yet; `graded`: sources that send integers."""
     found = []
-    for synapses in program.incoming(population.name):
+    for synapses in incoming:
         if is_own(synapses, population):
             continue
         for one in by_delay(synapses):
-            multiplies = one.graded and one.source in program.graded
+            multiplies = one.graded and one.source in graded
             known = messages.get(one.source, ANY_MESSAGE)
             bounds = sums(one, known if multiplies else SPIKE)
             shift = machine.shift(one, *bounds.extremes)
@@ -158,10 +171,13 @@ def reach(arriving: tuple[Arrival, ...], size: int) -> Interval | None:
     return Interval(low.astype(np.int64), high.astype(np.int64))
 
 
-def own_activation(program: Program, population: Neurons, machine: Machine) -> IntArray:
-    """What a neuron's spike adds to its own current one step later, int64 (neurons,)."""
+def own_activation(population: Neurons, incoming: Iterable[Synapses], machine: Machine) -> IntArray:
+    """What a neuron's spike adds to its own current one step later, int64 (neurons,).
+
+    `incoming`: all synapses that end at the population.
+    """
     total = np.zeros(population.size, np.int64)
-    for synapses in program.incoming(population.name):
+    for synapses in incoming:
         if is_own(synapses, population):
             total = total + machine.activation(synapses.weight.reshape(-1), synapses)
     return total

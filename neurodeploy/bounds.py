@@ -8,15 +8,19 @@ only safe; a spike in between, after which a state is reset, is bounded safely.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.arrivals import Interval
-from neurodeploy.program import IntArray, Neurons, Synapses
+from neurodeploy import arrivals
+from neurodeploy.arrivals import Arrival, Interval
+from neurodeploy.program import IntArray, Neurons, Range, Synapses
+
+if TYPE_CHECKING:
+    from neurodeploy.target import Machine
 
 UNBOUNDED = 1 << 45
 """Stands for everything from here on; no chip has a register of so many bits."""
@@ -121,3 +125,90 @@ class Certifies(Protocol):
         states: recorded states.
         fired: what the neurons sent.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A population's registers, with what they follow from.
+
+    Attributes
+    ----------
+    accumulators: of each that arrives, the activation as it would be without limits.
+    own: what a neuron's spike adds to its own current one step later, int64 (neurons,).
+    """
+
+    population: Neurons
+    arriving: tuple[Arrival, ...]
+    accumulators: tuple[Register, ...]
+    registers: tuple[Register, ...]
+    own: IntArray
+
+
+def check(
+    population: Neurons, arriving: tuple[Arrival, ...], own: IntArray, target: Certifies
+) -> Checked:
+    """The bounds that ranges, certificates and the simulator rest on."""
+    accumulators = tuple(_accumulator(arrival, target) for arrival in arriving)
+    none = Interval(np.zeros(population.size, np.int64), np.zeros(population.size, np.int64))
+    ports = {"current": none}
+    for arrival, register in zip(arriving, accumulators, strict=True):
+        port = arrival.synapses.port
+        ports[port] = ports.get(port, none) + _delivered(register)
+    return Checked(
+        population, arriving, accumulators, target.registers(population, ports, own), own
+    )
+
+
+def _accumulator(arrival: Arrival, target: Certifies) -> Register:
+    """sum 2^exponent."""
+    exponent, sums = arrival.synapses.exponent, arrival.sums
+    low, high = (
+        side << exponent if exponent >= 0 else side >> -exponent for side in (sums.low, sums.high)
+    )
+    limits = target.accumulator(arrival.synapses)
+    return Register("activation", low, high, limits, "wraps")
+
+
+def _delivered(register: Register) -> Interval:
+    if register.fits:
+        return Interval(register.low, register.high)
+    least, most = (np.full_like(register.low, limit) for limit in register.limits)
+    return Interval(least, most)
+
+
+def ranges(
+    population: Neurons,
+    incoming: Iterable[Synapses],
+    machine: Machine,
+    target: Certifies,
+    seen: Mapping[str, tuple[float, float]],
+    messages: Mapping[str, tuple[int, int]] = arrivals.NOTHING_KNOWN,
+) -> tuple[Range, ...]:
+    """What a program says of the registers of a population that is being lowered.
+
+    Parameters
+    ----------
+    incoming: all synapses that end at the population.
+    seen: by register, extremes on the calibration data, said where they are not proven.
+    messages: by source, the least and the greatest that it sends; else spikes.
+    """
+    incoming = tuple(incoming)
+    at_once = dict.fromkeys(incoming, 0)
+    arriving = arrivals.arriving_at(population, incoming, machine, at_once, messages, messages)
+    own = arrivals.own_activation(population, incoming, machine)
+    found = check(population, arriving, own, target).registers
+    return tuple(_range(population.name, item, seen) for item in found)
+
+
+def _range(node: str, item: Register, seen: Mapping[str, tuple[float, float]]) -> Range:
+    bounds = float(item.low.min()), float(item.high.max())
+    low, high = bounds if item.fits else seen.get(item.name, bounds)
+    return Range(node, item.name, low, high, *item.limits, proven=item.fits)
+
+
+def distinct(*columns: IntArray) -> tuple[IntArray, ...]:
+    """Without neurons that are equal in all; all (neurons,)."""
+    stacked = np.stack(columns)
+    stacked = stacked[:, np.lexsort(stacked)]  # equal ones side by side; `np.unique` is slow here
+    new = np.append(True, (stacked[:, 1:] != stacked[:, :-1]).any(axis=0))
+    return tuple(stacked[:, new])

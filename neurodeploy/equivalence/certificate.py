@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import arrivals
-from neurodeploy.arrivals import Arrival, Interval
-from neurodeploy.bounds import UNBOUNDED, Beyond, Certifies, Register
+from neurodeploy.bounds import UNBOUNDED, Beyond, Certifies, Checked, Register, check
 from neurodeploy.errors import TargetError
-from neurodeploy.program import IntArray, Lowering, Neurons, Program
+from neurodeploy.program import Lowering, Program
 from neurodeploy.target import Target
 from neurodeploy.trace import Messages, Trace
 
@@ -128,17 +127,6 @@ class Certificate:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """A population's registers, with what they follow from."""
-
-    population: Neurons
-    arriving: tuple[Arrival, ...]
-    accumulators: tuple[Register, ...]
-    registers: tuple[Register, ...]
-    own: IntArray
-
-
 def certify(program: Program, target: Target) -> Certificate:
     """The certificate of `program`; nothing that its file says of ranges is believed.
 
@@ -193,38 +181,14 @@ def checked(program: Program, target: Target) -> Iterator[Checked]:
     least = arrivals.waits(program)
     for population in program.populations:
         arriving = arrivals.arriving(program, population, target.machine, least, messages)
-        accumulators = tuple(_accumulator(arrival, target) for arrival in arriving)
-        ports: dict[str, Interval] = {}
-        size = population.size
-        none = Interval(np.zeros(size, np.int64), np.zeros(size, np.int64))
-        for arrival, register in zip(arriving, accumulators, strict=True):
-            port = arrival.synapses.port
-            ports[port] = ports.get(port, none) + _delivered(arrival, register, target)
-        own = arrivals.own_activation(program, population, target.machine)
-        given = {"current": none, **ports}
-        registers = target.registers(population, given, own)
-        for register in registers:
+        incoming = program.incoming(population.name)
+        own = arrivals.own_activation(population, incoming, target.machine)
+        item = check(population, arriving, own, target)
+        for register in item.registers:
             if register.name == "message" and register.fits:
                 low, high = int(register.low.min()), int(register.high.max())
                 messages[population.name] = min(low, 0), max(high, 0)
-        yield Checked(population, arriving, accumulators, registers, own)
-
-
-def _accumulator(arrival: Arrival, target: Certifies) -> Register:
-    """The activation as it would be without limits: sum times 2^exponent."""
-    exponent, sums = arrival.synapses.exponent, arrival.sums
-    low, high = (
-        side << exponent if exponent >= 0 else side >> -exponent for side in (sums.low, sums.high)
-    )
-    limits = target.accumulator(arrival.synapses)
-    return Register("activation", low, high, limits, "wraps")
-
-
-def _delivered(arrival: Arrival, register: Register, target: Target) -> Interval:
-    if register.fits:
-        return Interval(register.low, register.high)
-    least, most = (np.full_like(register.low, limit) for limit in register.limits)
-    return Interval(least, most)
+        yield item
 
 
 def refute(program: Program, target: Target, item: Checked, register: Register) -> Overflow | None:

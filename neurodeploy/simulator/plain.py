@@ -72,7 +72,9 @@ class _Population:
             for name, values in population.parameters.items()
         }
         placed = replace(population, shape=(self.layout.lanes,), parameters=registers)
-        own = self.layout.arrange(arrivals.own_activation(program, population, machine))
+        own = self.layout.arrange(
+            arrivals.own_activation(population, program.incoming(population.name), machine)
+        )
         self.arriving = arrivals.arriving(program, population, machine, least)
         bounds = arrivals.reach(self.arriving, population.size)
         self.cells = machine.cells(placed, own, None if bounds is None else bounds.extremes)

@@ -21,6 +21,10 @@ ZERO, ZERO_DELAYED, ZERO_AFTER_INPUT, SUBTRACT, SUBTRACT_DELAYED, SUBTRACT_HELD,
 """Values of a population's `reset` register; see `step`."""
 
 INT32_MAX = (1 << 31) - 1
+EXACT = 2
+"""In place of `saturates` where nothing that is written to a state can leave its register."""
+SHIFTED_BITS = 30
+"""Widest state for which `shift` rounds within 32 bits."""
 
 Ints = Any  # scalar, array or vector: the functions below do not care which
 
@@ -40,6 +44,8 @@ def wrap(x: Ints, width: int) -> Ints:
 @primitive
 def fit(x: Ints, width: int, saturates: int) -> Ints:
     """What a state register of `width` bits holds after x was written to it."""
+    if saturates == EXACT:
+        return x
     if saturates:
         return saturate(x, width)
     return wrap(x, width)
@@ -149,14 +155,23 @@ def step(
     return v, i, fired, p
 
 
-def fits_int32(width: int, reach: int, *registers: Ints) -> bool:
+def fits_int32(width: int, bits: int, states: int | None, arriving: int, *registers: Ints) -> bool:
     """Whether 32-bit integers give the same result as 64-bit ones.
 
-    `reach` bounds what arrives in a step.  Two states, everything that arrives and all `registers`
-    (threshold, amount, bias, leak, what a neuron's own spike adds) together must fit.
+    Two states, everything that arrives and all `registers` (threshold, amount, bias, leak, what a
+    neuron's own spike adds) together must fit.
+
+    Parameters
+    ----------
+    width, bits: of states, and of decays as `decay` takes them.
+    states: largest magnitude of what is written to one, if it is known to fit its width.
+    arriving: largest magnitude of what arrives in a step.
     """
-    total = reach + sum(int(np.abs(values).max(initial=0)) for values in registers)
-    return (1 << width) + total <= INT32_MAX
+    if bits == 0 and width > SHIFTED_BITS:
+        return False
+    largest = 1 << (width - 1) if states is None else states
+    total = arriving + sum(int(np.abs(values).max(initial=0)) for values in registers)
+    return 2 * largest + total <= INT32_MAX
 
 
 @kernel

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from neurodeploy.arrivals import Interval
 from neurodeploy.bounds import UNBOUNDED, Beyond, Register, climb, sink
-from neurodeploy.program import IntArray, Neurons
+from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.targets.cpu.arithmetic import (
+    INT32_MAX,
     NO_RESET,
     SUBTRACT,
     SUBTRACT_DELAYED,
@@ -21,7 +22,12 @@ from neurodeploy.targets.cpu.arithmetic import (
     decay,
     fires,
 )
-from neurodeploy.targets.cpu.machine import NEURON, Rules, neuron_registers, rules
+from neurodeploy.targets.cpu.registers import NEURON, Rules, neuron_registers, rules
+
+
+def accumulator(synapses: Synapses) -> tuple[int, int]:
+    """32 bits."""
+    return -INT32_MAX, INT32_MAX
 
 
 def registers(
@@ -31,11 +37,17 @@ def registers(
 
     `own`: what a neuron's spike adds to its own current one step later, int64 (neurons,).
     """
-    shared = rules(population)
-    *parameters, v0 = neuron_registers(population)
-    values = dict(zip(NEURON, parameters, strict=True))
-    low = arriving["current"].low + np.minimum(own, 0) + values["bias"]
-    high = arriving["current"].high + np.maximum(own, 0) + values["bias"]
+    values = dict(zip((*NEURON, "v0"), neuron_registers(population), strict=True))
+    return states_of(values, rules(population), arriving["current"], own)
+
+
+def states_of(
+    values: Mapping[str, IntArray], shared: Rules, current: Interval, own: IntArray
+) -> tuple[Register, ...]:
+    """As `registers`, from the registers of `neuron_registers` by name."""
+    v0 = values["v0"]
+    low = current.low + np.minimum(own, 0) + values["bias"]
+    high = current.high + np.maximum(own, 0) + values["bias"]
     limits = (-(1 << (shared.state_bits - 1)), (1 << (shared.state_bits - 1)) - 1)
     beyond: Beyond = "saturates" if shared.saturate else "wraps"
     found: tuple[Register, ...] = ()

@@ -9,7 +9,7 @@ from neurodeploy.linear import FloatArray
 from neurodeploy.program import IntArray, Neurons
 from neurodeploy.semantics import Reset, ResetTiming
 from neurodeploy.targets.cpu import arithmetic
-from neurodeploy.targets.cpu.machine import Rules, neuron_registers, rules
+from neurodeploy.targets.cpu.registers import Rules, neuron_registers, rules
 
 RESETS: dict[int, tuple[Reset, ResetTiming]] = {
     arithmetic.ZERO: ("zero", "immediate"),

@@ -15,7 +15,8 @@ from neurodeploy.errors import FileError, InputError
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
-from neurodeploy.targets.cpu.machine import NEURON, Rules, check_synapses, neuron_registers, rules
+from neurodeploy.targets.cpu.machine import check_synapses
+from neurodeploy.targets.cpu.registers import NEURON, Rules, neuron_registers, rules
 
 HOST_MACRO = "NEURODEPLOY_HOST"
 RESET_BYTE, STEP_BYTE = b"r", b"s"

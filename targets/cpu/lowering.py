@@ -23,6 +23,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from neurodeploy import bounds
 from neurodeploy.errors import ModelError, SemanticsError
 from neurodeploy.linear import Conv2d, Dense, FloatArray, fan_in_bounds
 from neurodeploy.lowering import Placed, lower_each
@@ -37,9 +38,11 @@ from neurodeploy.program import (
     compact,
 )
 from neurodeploy.targets.cpu import arithmetic
+from neurodeploy.targets.cpu import bounds as proofs
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import FixedPoint
-from neurodeploy.targets.cpu.ranges import Neuron, certify, reach
+from neurodeploy.targets.cpu.machine import FixedPointMachine
+from neurodeploy.targets.cpu.reach import Neuron, reach
 from neurodeploy.trace import Trace
 
 _NO_BITS: Mapping[str, int] = MappingProxyType({})
@@ -170,7 +173,11 @@ class _Unit:
             "v0": grid(np.full(population.shape, semantics.initial_state)),
         }
         neurons = Neurons(population.name, population.shape, 1, parameters, np.array([scale]))
-        ranges = certify(neurons, synapses, states, target)
+        seen = {
+            register: (float(np.floor(a.min() * scale)), float(np.ceil(a.max() * scale)))
+            for register, a in (("i", states["x"]), ("v", states["v"]))
+        }
+        ranges = bounds.ranges(neurons, synapses, FixedPointMachine(), proofs, seen)
         notes = (self._rounding(neurons, synapses, scale), self._state(ranges))
         return Placed(neurons, synapses, notes, ranges)
 
@@ -218,7 +225,6 @@ class _Unit:
             leak=flat(self.leak),
             filtered=self.filtered,
             reset=self.reset,
-            slack=0.0,
         )
 
     def exact(self, scale: float) -> bool:

@@ -8,91 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import distinct
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import tiled
 from neurodeploy.simulator.stepwise import States, Stepwise
 from neurodeploy.target import Cells
 from neurodeploy.targets.cpu import arithmetic
-from neurodeploy.targets.cpu.arithmetic import INT32_MAX, NO_RESET
+from neurodeploy.targets.cpu.arithmetic import EXACT, INT32_MAX
+from neurodeploy.targets.cpu.bounds import states_of
+from neurodeploy.targets.cpu.registers import NEURON, Rules, neuron_registers, rules
 
-RULES = {
-    "state_bits": (8, 32),
-    "decay_bits": (0, 15),
-    "nearest": (0, 1),
-    "saturate": (0, 1),
-    "filtered": (0, 1),
-    "reset": (0, NO_RESET),
-    "closed": (0, 1),
-}
-"""Registers of one value for a population, with the least and the greatest."""
-NEURON = ("decay", "current_decay", "threshold", "amount", "bias", "leak")
-"""Registers that neurons may have of their own, in the order of the kernel."""
 STATES = ("v", "i", "potential")
-
-
-class Rules(NamedTuple):
-    """What all neurons of a population share, in the order in which `arithmetic.step` takes it."""
-
-    state_bits: int
-    decay_bits: int
-    nearest: int
-    saturate: int
-    filtered: int
-    reset: int
-    closed: int
-
-
-def rules(population: Neurons) -> Rules:
-    """The rules of a population; raises `InputError` where one is missing or impossible."""
-    if population.model != "lif" or population.graded or population.depth != 1:
-        raise InputError(
-            f"neurons {population.model!r} at depth {population.depth} are none of this machine's",
-            node=population.name,
-        )
-    found = {}
-    for name, (least, most) in RULES.items():
-        values = population.register(name)
-        if values.size != 1 or not least <= int(values.reshape(-1)[0]) <= most:
-            raise InputError(
-                f"register {name} holds {values.reshape(-1)[:4].tolist()}, expected one value in "
-                f"{least}..{most}",
-                node=population.name,
-            )
-        found[name] = int(values.reshape(-1)[0])
-    return Rules(**found)
-
-
-def neuron_registers(population: Neurons) -> tuple[IntArray, ...]:
-    """Values of `NEURON` and of `v0` for each neuron, int64 (neurons,).
-
-    Raises
-    ------
-    InputError
-        One is missing, or holds values that are not possible.
-    """
-    shared = rules(population)
-    most = 1 << shared.decay_bits if shared.decay_bits else shared.state_bits
-    state = 1 << (shared.state_bits - 1)
-    found = []
-    for name in (*NEURON, "v0"):
-        values = population.register(name).reshape(-1)
-        least, greatest = (0, most) if name.endswith("decay") else (-INT32_MAX, INT32_MAX)
-        if name == "v0":
-            least, greatest = -state, state - 1
-        if values.min() < least or values.max() > greatest:
-            raise InputError(
-                f"register {name} is in {values.min()}..{values.max()}, expected "
-                f"{least}..{greatest}",
-                node=population.name,
-            )
-        found.append(np.broadcast_to(values, (population.size,)))
-    return tuple(found)
 
 
 def check_synapses(synapses: Synapses) -> None:
@@ -138,18 +71,37 @@ class FixedPointMachine:
         return exponent if max(-low, high) << exponent <= INT32_MAX else None
 
     def cells(self, population: Neurons, own: IntArray, bounds: tuple[int, int] | None) -> Cells:
-        """The neurons; in 32 bits where that gives the same."""
+        """The neurons; in 32 bits where that gives the same, without what no input can make a state
+        do, by the bounds that a certificate rests on."""
         shared = rules(population)
         *registers, v0 = neuron_registers(population)
         if not self.compiled:
             return _plain(shared, registers, v0, own)
-        narrow = bounds is not None and arithmetic.fits_int32(
-            shared.state_bits, max(-bounds[0], bounds[1]), *registers[2:], own
-        )
+        narrow = False
+        if bounds is not None:
+            reach = _reach(shared, (*registers, v0), own, bounds)
+            shared = shared if reach is None else shared._replace(saturate=EXACT)
+            narrow = arithmetic.fits_int32(
+                shared.state_bits, shared.decay_bits, reach, max(-bounds[0], bounds[1]),
+                *registers[2:], own,
+            )  # fmt: skip
         dtype = np.int32 if narrow else np.int64
         zeros = np.zeros(population.size, np.int64)
         initial = tiled((v0, zeros, zeros), dtype)
         return _FixedPointCells(initial, tiled((*registers, own), dtype), shared)
+
+
+def _reach(
+    shared: Rules, registers: tuple[IntArray, ...], own: IntArray, bounds: tuple[int, int]
+) -> int | None:
+    """The largest magnitude of a state, if none can leave its register."""
+    *rows, own = distinct(*registers, own)
+    low, high = (np.full_like(own, side) for side in bounds)
+    values = dict(zip((*NEURON, "v0"), rows, strict=True))
+    found = states_of(values, shared, Interval(low, high), own)
+    if not all(item.fits for item in found):
+        return None
+    return max(int(max(-item.low.min(), item.high.max())) for item in found)
 
 
 def _plain(shared: Rules, registers: list[IntArray], v0: IntArray, own: IntArray) -> Stepwise:

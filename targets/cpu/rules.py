@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurodeploy.errors import NeurodeployError, Violation
+from neurodeploy.linear import fan_in_bounds
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import ACCUMULATOR_BITS, FixedPoint
-from neurodeploy.targets.cpu.machine import neuron_registers
-from neurodeploy.targets.cpu.ranges import delivered
+from neurodeploy.targets.cpu.registers import neuron_registers
 
 COMPILE = "Compile again for this format."
 SCALE = "Scale the weights and thresholds of the model down."
@@ -70,7 +70,8 @@ def _accumulator(
     population: Neurons, incoming: tuple[Synapses, ...], target: FixedPoint
 ) -> Iterator[Violation]:
     """What arrives in a step must fit the accumulator, which neither wraps nor saturates."""
-    low, high = delivered(incoming, population.size)
+    weights = [np.ldexp(s.weight.astype(np.float64), s.exponent) for s in incoming]
+    low, high = fan_in_bounds(weights, population.size)
     reach = float(max(-low.min(), high.max()))
     if reach > INT32_MAX:
         fix = f"Reduce the fan-in or the weights: they are summed in {ACCUMULATOR_BITS} bits."

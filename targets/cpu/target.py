@@ -19,7 +19,6 @@ from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
 from neurodeploy.targets.cpu import bounds, dynamics, lowering, rules
-from neurodeploy.targets.cpu.arithmetic import INT32_MAX
 from neurodeploy.targets.cpu.format import FixedPoint
 from neurodeploy.targets.cpu.machine import FixedPointMachine
 from neurodeploy.trace import Messages, Trace
@@ -97,8 +96,8 @@ class Cpu:
         return rules.check(program, self.format)
 
     def accumulator(self, synapses: Synapses) -> tuple[int, int]:
-        """32 bits."""
-        return -INT32_MAX, INT32_MAX
+        """See `bounds.accumulator`."""
+        return bounds.accumulator(synapses)
 
     def registers(
         self, population: Neurons, arriving: Mapping[str, Interval], own: IntArray

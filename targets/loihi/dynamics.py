@@ -14,7 +14,7 @@ from neurodeploy.network import Population
 from neurodeploy.program import IntArray, Program
 from neurodeploy.targets.loihi import arithmetic
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, STATE_LIMIT
-from neurodeploy.targets.loihi.ranges import STATE_UNIT
+from neurodeploy.targets.loihi.reach import STATE_UNIT
 from neurodeploy.targets.loihi.scale import WEIGHT_LIMIT
 from neurodeploy.targets.loihi.stepwise import lanes
 

@@ -48,7 +48,8 @@ from neurodeploy.relays import relayed
 from neurodeploy.targets.loihi import relays
 from neurodeploy.targets.loihi.analog import Bias, Feeds
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, bias_current
-from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, certify
+from neurodeploy.targets.loihi.ranges import certify
+from neurodeploy.targets.loihi.reach import STATE_UNIT, VTH_LIMIT
 from neurodeploy.targets.loihi.resolve import overflow_note, refused, resolve
 from neurodeploy.targets.loihi.scale import (
     BIAS_EXPONENT_LIMIT,
@@ -180,7 +181,7 @@ def _place(unit: Unit, states: Mapping[str, FloatArray], depth: Mapping[str, int
         ),
         overflow_note(population.name, ranges),
     )
-    return Placed(neurons, synapses, notes, tuple(ranges))
+    return Placed(neurons, synapses, notes, ranges)
 
 
 def _synapses(arrival: Arrival, unit: Unit, scale: float) -> Synapses:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.arrivals import Interval
+from neurodeploy.bounds import distinct
 from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.simulator.layout import tiled
@@ -142,10 +143,7 @@ def _wraps_u(
 ) -> bool:
     """Whether u may have to be wrapped, by the bounds that a certificate rests on."""
     names = ("du", "dv", "vth", "u0")
-    columns = np.stack([*(values[name] for name in names), own, bias])
-    columns = columns[:, np.lexsort(columns)]  # equal ones side by side; `np.unique` is slow here
-    new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))
-    *rows, own, bias = columns[:, new]
+    *rows, own, bias = distinct(*(values[name] for name in names), own, bias)
     low, high = (np.full_like(own, side) for side in bounds)
     of_each = dict(zip(names, rows, strict=True))
     u = bound_u(of_each, Interval(low, high), own, Interval(bias, bias), restarts)
@@ -181,16 +179,43 @@ class _Compiled:
         messages: NDArray[np.int32] | None,
     ) -> None:
         current = currents["current"]
-        part = slice(first, first + len(current))
         biases = None
         if "bias" in currents:
+            part = slice(first, first + len(current))
             mantissa, exponent = self.bias[part, None, None].transpose(3, 0, 1, 2, 4)
             biases = arithmetic.bias_current(mantissa + currents["bias"], exponent)
             biases = biases.astype(current.dtype)
+        self._run(current, None, biases, state, words, step, first, record)
+
+    def advance_on(
+        self,
+        sums: tuple[Any, ...],
+        current: NDArray[np.int32],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        self._run(current, sums, None, state, words, step, first, record)
+
+    def _run(
+        self,
+        current: NDArray[Any],
+        sums: tuple[Any, ...] | None,
+        biases: NDArray[Any] | None,
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        part = slice(first, first + len(state))
         nothing = np.empty((0, 0, 0, 0), current.dtype)
         u, v, potential = record or (nothing, nothing, nothing)
         arithmetic.run_lif(
             current,
+            sums,
             self.registers[part],
             None if self.own is None else self.own[part],
             *self.flags,

@@ -8,7 +8,8 @@ from neurodeploy.linear import Shape
 from neurodeploy.lowering import Placed
 from neurodeploy.program import Neurons, Synapses
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
-from neurodeploy.targets.loihi.ranges import STATE_UNIT, certify
+from neurodeploy.targets.loihi.ranges import certify
+from neurodeploy.targets.loihi.reach import STATE_UNIT
 
 WEIGHT, THRESHOLD = 2, 1
 WHY = "Lava's convolutions have no delays"
@@ -29,4 +30,4 @@ def relay(source: str, name: str, shape: Shape, depth: int) -> Placed:
     arriving = Synapses(
         f"{source}->{name}", source, name, "conv2d", weight, 0, shape, shape, groups=shape[0]
     )
-    return Placed(neurons, (arriving,), (), tuple(certify(neurons, [arriving], {}, "voltage")))
+    return Placed(neurons, (arriving,), (), certify(neurons, [arriving], {}, "voltage"))

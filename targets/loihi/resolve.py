@@ -12,7 +12,7 @@ from neurodeploy.network import Population
 from neurodeploy.program import Lowering, Range
 from neurodeploy.semantics import Difference, Semantics, diff
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
-from neurodeploy.targets.loihi.ranges import Mode
+from neurodeploy.targets.loihi.reach import Mode
 
 SEMANTICS = Semantics(
     reset="zero",
@@ -124,7 +124,7 @@ def _resolution(
             return None
 
 
-def overflow_note(node: str, ranges: list[Range]) -> Lowering:
+def overflow_note(node: str, ranges: tuple[Range, ...]) -> Lowering:
     """Whether registers can leave their 24 bits."""
     if all(item.proven for item in ranges):
         return Lowering(node, "overflow", "exact", "no input can make a register leave its range")

@@ -28,7 +28,7 @@ from neurodeploy.grid import TOLERANCE, grid_step
 from neurodeploy.linear import FloatArray, fan_in_bounds
 from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.arithmetic import STATE_LIMIT, STATE_SHIFT
-from neurodeploy.targets.loihi.ranges import STATE_UNIT, VTH_LIMIT, worst_case
+from neurodeploy.targets.loihi.reach import STATE_UNIT, VTH_LIMIT, worst_case
 from neurodeploy.targets.loihi.unit import WEIGHT_BITS, Unit
 
 WEIGHT_LIMIT = 254

@@ -37,6 +37,7 @@ from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.torch.cells import TorchMachine
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,12 @@ class Loihi:
         return lowering.lower(
             network, calibration, self.name, widths_of(settings), percentiles_of(settings)
         )
+
+    def differentiable(self) -> TorchMachine:
+        """See `differentiable`."""
+        from neurodeploy.targets.loihi.differentiable import LoihiTorch
+
+        return LoihiTorch()
 
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""

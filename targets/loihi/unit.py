@@ -14,7 +14,7 @@ from neurodeploy.network import Connection, Network, Population
 from neurodeploy.program import IntArray
 from neurodeploy.targets.loihi.analog import Bias, Feeds, diagonal, is_summed
 from neurodeploy.targets.loihi.arithmetic import DECAY_ONE
-from neurodeploy.targets.loihi.ranges import Mode
+from neurodeploy.targets.loihi.reach import Mode
 from neurodeploy.targets.loihi.resolve import mode_of
 from neurodeploy.timing import waiting
 

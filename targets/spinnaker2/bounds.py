@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,15 +27,10 @@ def registers(
     `own`: what a neuron's spike adds to its first port one tick later, int64 (neurons,).
     """
     model, values = model_of(population), registers_of(population)
-    first, *others = model.ports
-    none = Interval(np.zeros(population.size, np.int64), np.zeros(population.size, np.int64))
-    ports = {port: arriving.get(port, none) for port in (first, *others)}
-    ports[first] = ports[first] + Interval(np.minimum(own, 0), np.maximum(own, 0))
-    found = [
-        Register(f"sum, {port}", item.low, item.high, (-EXACT, EXACT), "is rounded")
-        for port, item in ports.items()
-    ]
-    low, high = (side.astype(np.float32) for side in (ports[first].low, ports[first].high))
+    ports = sums(population, arriving, own)
+    found = [replace(item, name=f"sum, {port}") for port, item in ports.items()]
+    first = ports[model.ports[0]]
+    low, high = (side.astype(np.float32) for side in (first.low, first.high))
     with np.errstate(over="ignore", invalid="ignore"):
         if model.filtered:
             zero = np.zeros(population.size, np.float32)
@@ -46,6 +42,20 @@ def registers(
             low, high = exc[0] - inh[1], exc[1] - inh[0]
         v = _potential(population, values, low, high)
     return (*found, _state("v", *v))
+
+
+def sums(
+    population: Neurons, arriving: Mapping[str, Interval], own: IntArray
+) -> dict[str, Register]:
+    """What the spikes of one tick can add up to at each port; parameters as `registers`."""
+    none = Interval(np.zeros(population.size, np.int64), np.zeros(population.size, np.int64))
+    first, *others = model_of(population).ports
+    ports = {port: arriving.get(port, none) for port in (first, *others)}
+    ports[first] = ports[first] + Interval(np.minimum(own, 0), np.maximum(own, 0))
+    return {
+        port: Register(port, item.low, item.high, (-EXACT, EXACT), "is rounded")
+        for port, item in ports.items()
+    }
 
 
 def _state(name: str, low: Float32Array, high: Float32Array) -> Register:

@@ -34,14 +34,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrivals import Interval, by_delay, is_own, own_activation, sums
 from neurodeploy.errors import ModelError
-from neurodeploy.linear import FloatArray, fan_in_bounds
+from neurodeploy.linear import FloatArray
 from neurodeploy.lowering import Placed, lower_each, self_synapses
 from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Lowering, Neurons, Program, Range, Synapses, compact
 from neurodeploy.relays import relayed
-from neurodeploy.targets.spinnaker2 import resolve, scale, sources, upstream
+from neurodeploy.targets.spinnaker2 import bounds, resolve, scale, sources, upstream
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
+from neurodeploy.targets.spinnaker2.machine import SpiNNaker2Machine
 from neurodeploy.targets.spinnaker2.models import MODELS, SUBTRACT, TO_V_RESET
 from neurodeploy.targets.spinnaker2.options import Options
 from neurodeploy.targets.spinnaker2.rounding import quantisation
@@ -233,18 +235,21 @@ def _ranges(neurons: Neurons, synapses: tuple[Synapses, ...]) -> Iterator[Range]
     ModelError
         More than float32 holds exactly.
     """
-    for port in MODELS[neurons.model].ports:
-        weights = [s.weight.astype(np.float64) for s in synapses if s.port == port]
-        low, high = fan_in_bounds(weights, neurons.size)
-        bounds = float(low.min(initial=0)), float(high.max(initial=0))
-        if max(-bounds[0], bounds[1]) > EXACT:
+    ports: dict[str, Interval] = {}
+    for one in (one for s in synapses if not is_own(s, neurons) for one in by_delay(s)):
+        arriving = sums(one)
+        ports[one.port] = ports[one.port] + arriving if one.port in ports else arriving
+    own = own_activation(neurons, synapses, SpiNNaker2Machine())
+    for port, item in bounds.sums(neurons, ports, own).items():
+        low, high = float(item.low.min()), float(item.high.max())
+        if not item.fits:
             raise ModelError(
-                f"weights that arrive in one tick may sum up to {max(-bounds[0], bounds[1]):.0f}, "
+                f"weights that arrive in one tick may sum up to {max(-low, high):.0f}, "
                 f"float32 holds integers up to {EXACT}",
                 node=neurons.name,
                 hint="Reduce the fan-in.",
             )
-        yield Range(neurons.name, port, *bounds, -EXACT, EXACT, proven=True)
+        yield Range(neurons.name, port, low, high, *item.limits, proven=True)
 
 
 def _bias_synapses(network: Network, unit: Unit, bias: IntArray | None) -> list[Synapses]:

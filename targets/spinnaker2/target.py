@@ -7,7 +7,7 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.options import MOST_BITS, Options
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.torch.cells import TorchMachine
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class SpiNNaker2:
             for name, chosen in settings.items()
         }
         return lowering.lower(network, calibration, self.options, own)
+
+    def differentiable(self) -> TorchMachine:
+        """See `differentiable`."""
+        from neurodeploy.targets.spinnaker2.differentiable import SpiNNaker2Torch
+
+        return SpiNNaker2Torch()
 
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""

@@ -121,8 +121,11 @@ def test_compiled_scalars(name: str) -> None:
 
 def test_32_bits_are_refused_where_sums_could_leave_them() -> None:
     one = np.array([1 << 29])
-    assert fits_int32(24, (1 << 31) - 1 - (1 << 24))
-    assert not fits_int32(24, (1 << 31) - (1 << 24))
-    assert fits_int32(24, 0, one, one)
-    assert not fits_int32(24, 0, one, one, -one, one)
-    assert not fits_int32(31, 0)
+    assert fits_int32(24, 0, None, (1 << 31) - 1 - (1 << 24))
+    assert not fits_int32(24, 0, None, (1 << 31) - (1 << 24))
+    assert fits_int32(24, 8, None, 0, one, one)
+    assert not fits_int32(24, 8, None, 0, one, one, -one, one)
+    assert not fits_int32(31, 8, None, 0)
+    assert fits_int32(32, 8, (1 << 30) - 1, 1)
+    assert not fits_int32(32, 8, (1 << 30) - 1, 2)
+    assert not fits_int32(32, 0, 1, 1)

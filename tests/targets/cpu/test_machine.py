@@ -16,10 +16,11 @@ from neurodeploy.network import InputPort
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.simulator.plan import plan
-from neurodeploy.targets.cpu.arithmetic import INT32_MAX
+from neurodeploy.targets.cpu.arithmetic import EXACT, INT32_MAX
 from neurodeploy.targets.cpu.export import to_c
 from neurodeploy.targets.cpu.format import FixedPoint
-from neurodeploy.targets.cpu.machine import RULES, STATES, FixedPointMachine
+from neurodeploy.targets.cpu.machine import STATES, FixedPointMachine
+from neurodeploy.targets.cpu.registers import RULES
 from neurodeploy.targets.cpu.vendor import run_in_c
 from tests.builders import spikes_for
 from tests.targets.cpu.drawn import RESETS, programs, run
@@ -108,25 +109,37 @@ def test_every_rule(bits: int, rounding: Any, overflow: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "reach", "dtype"),
-    [(24, 1 << 30, np.int32), (24, INT32_MAX, np.int64), (31, 0, np.int64), (32, 0, np.int64)],
+    ("width", "keep", "reach", "dtype"),
+    [
+        (24, 1, 1 << 30, np.int32),
+        (24, 1, INT32_MAX, np.int64),
+        (31, 1, 5, np.int32),
+        (32, 1, 5, np.int32),
+        (32, 1, 1 << 30, np.int64),
+        (31, 2, 5, np.int64),
+    ],
 )
-def test_sums_that_could_leave_32_bits_get_64(width: int, reach: int, dtype: Any) -> None:
+def test_sums_that_could_leave_32_bits_get_64(
+    width: int, keep: int, reach: int, dtype: Any
+) -> None:
+    """Halved states are bounded by what arrives; without a leak they fill their register."""
     one = np.ones(1, np.int64)
     parameters = {
         "state_bits": width * one, "decay_bits": one, "nearest": one, "saturate": one,
-        "filtered": one, "reset": one, "closed": one, "decay": one, "current_decay": one,
+        "filtered": one, "reset": one, "closed": one, "decay": keep * one, "current_decay": one,
         "threshold": one, "amount": one, "bias": one, "leak": one, "v0": one,
     }  # fmt: skip
     neurons = Neurons("n", (128,), 1, parameters, np.ones(1))
-    for bounds in ((-reach, 0), (0, reach)):
+    for bounds in ((-reach, 0), (-reach, reach)):
         assert MACHINE.cells(neurons, np.zeros(128, np.int64), bounds).initial.dtype == dtype
     assert MACHINE.cells(neurons, np.zeros(128, np.int64), None).initial.dtype == np.int64
 
 
 def test_the_drawn_programs_reach_everything() -> None:
     """Otherwise the tests above prove little."""
-    seen: dict[str, set[Any]] = {name: set() for name in (*RULES, "dtype", "kind", "overflow")}
+    seen: dict[str, set[Any]] = {
+        name: set() for name in (*RULES, "dtype", "exact", "kind", "overflow")
+    }
     rates = []
 
     @settings(max_examples=150, database=None, derandomize=True)
@@ -140,6 +153,8 @@ def test_the_drawn_programs_reach_everything() -> None:
             for name in RULES:
                 seen[name].add(int(population.parameters[name][0]))
             seen["dtype"].add(unit.cells.initial.dtype)
+            cells: Any = unit.cells
+            seen["exact"].add(cells.rules.saturate == EXACT)
             edge = 2 ** (int(population.parameters["state_bits"][0]) - 1)
             potential = trace.states[population.name]["potential"]
             seen["overflow"].add(bool((potential == edge - 1).any() or (potential == -edge).any()))
@@ -153,6 +168,7 @@ def test_the_drawn_programs_reach_everything() -> None:
     assert seen["dtype"] == {np.dtype(np.int32), np.dtype(np.int64)}
     assert seen["kind"] == {"dense", "conv2d", "one-to-one"}
     assert seen["overflow"] == {False, True}
+    assert seen["exact"] == {False, True}
     assert {8, 32} <= seen["state_bits"]
     assert {0, 15} <= seen["decay_bits"]
     assert 0.1 < np.mean(rates) < 0.7

@@ -9,11 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurodeploy.bounds import ranges
 from neurodeploy.program import Neurons, Range, Synapses
+from neurodeploy.targets.cpu import bounds
 from neurodeploy.targets.cpu.arithmetic import step
 from neurodeploy.targets.cpu.format import FixedPoint
-from neurodeploy.targets.cpu.machine import NEURON, RULES
-from neurodeploy.targets.cpu.ranges import certify
+from neurodeploy.targets.cpu.machine import FixedPointMachine
+from neurodeploy.targets.cpu.registers import NEURON, RULES
 from tests.targets.cpu.drawn import RESETS
 
 WIDTH = 16
@@ -37,8 +39,7 @@ class Case:
         neuron = Neurons("n", (1,), 1, parameters, np.ones(1))
         weight = np.array([[self.low, self.high]])
         synapses = Synapses("in->n", "in", "n", "dense", weight, 0, (2,), (1,))
-        states = {name: np.array([0.0]) for name in ("v", "x")}
-        return certify(neuron, (synapses,), states, self.target)
+        return ranges(neuron, (synapses,), FixedPointMachine(), bounds, {})
 
     def reached(self) -> dict[str, tuple[int, int]]:
         """Extremes of i and v over every sequence of six inputs, from the least to the greatest."""
