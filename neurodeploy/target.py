@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.equivalence.dynamics import Dynamics
     from neurodeploy.mapping.cores import Cores
     from neurodeploy.mapping.placement import Placement
-    from neurodeploy.torch.cells import TorchMachine
+    from neurodeploy.torch.cells import Arithmetic
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -344,10 +344,10 @@ class Raises(Protocol):
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """A target whose arithmetic can be had on tensors, with a gradient; needs torch."""
+    """A target whose programs can be trained; see `neurodeploy.torch.ChipModule`."""
 
-    def differentiable(self) -> TorchMachine:
-        """Its arithmetic there."""
+    def differentiable(self, program: Program) -> Arithmetic:
+        """Its arithmetic in torch; the only method that imports that."""
 
 
 @runtime_checkable

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from neurodeploy.equivalence.statistics import Proportion
     from neurodeploy.torch.finetuning import Tuned
 
-EXTRA = "pip install 'neurodeploy-snn[snntorch]'"
-
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a .nir graph, a .net file of lava-dl, or a .ndp program")
@@ -50,11 +48,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
-    try:
-        from neurodeploy.torch.finetuning import Recipe, finetune
-    except ImportError as error:
-        raise InputError(f"fine-tuning needs {error.name}", hint=EXTRA) from error
     from neurodeploy.program import Program
+    from neurodeploy.torch import Recipe, finetune
 
     program = arguments.model.endswith(".ndp")
     given = arguments.test_inputs, arguments.test_labels

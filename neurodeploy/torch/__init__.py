@@ -12,6 +12,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from neurodeploy.errors import TargetError
+
+try:
+    import snntorch as _snntorch  # noqa: F401
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise TargetError(
+        f"neurodeploy.torch needs {error.name}", hint="pip install 'neurodeploy-snn[snntorch]'"
+    ) from error
+
 if TYPE_CHECKING:
     from neurodeploy.torch.chip_module import ChipModule
     from neurodeploy.torch.finetuning import Recipe, Tuned, finetune

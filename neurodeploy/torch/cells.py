@@ -1,49 +1,114 @@
-"""What a target brings so that its programs can be trained: its arithmetic on tensors.
-
-Populations lie flat, in C order: tensors are (samples, steps, neurons).  Chip integers are held in
-floating point wide enough for all of them.
-"""
+"""What `ChipModule` needs of a target: its arithmetic on tensors, with gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.program import Neurons, Synapses
-from neurodeploy.torch.straight import Steps
 
-SpikeGrad = Callable[[Tensor], Tensor]
-"""A surrogate, as those of `snntorch.surrogate`: of the membrane potential above the threshold."""
-State = tuple[Tensor, ...]
-"""(samples, neurons) each: what passes from step to step; last, what the neurons sent."""
+Group = Literal["weight", "bias", "threshold"]
+"""What can be trained."""
+States = tuple[Tensor, ...]
+"""One tensor (samples, neurons) each; the last is whether the neurons fired."""
+Registers = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Advanced:
-    """Some steps of one population.
+class Levels:
+    """The values that a chip's parameter can have.
 
     Attributes
     ----------
-    spikes: float32 (samples, steps, neurons), with a gradient.
-    potential: in chip units, as it was compared with the threshold, with a gradient.
-    state: after the last step, with a gradient.
-    recorded: states after each step in chip units by name, without one; empty unless asked for.
+    step: they are its multiples; 0 where every float32 is one.
+    low, high: the least and the greatest.
     """
 
-    spikes: Tensor
+    step: float
+    low: float
+    high: float
+
+    @property
+    def reach(self) -> float:
+        """The largest magnitude."""
+        return max(-self.low, self.high)
+
+    def nearest(self, master: Tensor) -> Tensor:
+        """The nearest of these values, halves to even multiples.
+
+        The gradient passes straight through, except where it would move a value that is clipped
+        already further out: that is dropped.
+        """
+        found: Tensor = _Nearest.apply(master, self)  # type: ignore[no-untyped-call]
+        return found
+
+
+class _Nearest(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, master: Tensor, levels: Levels) -> Tensor:
+        ctx.save_for_backward(master)
+        ctx.levels = levels
+        found = master.clamp(levels.low, levels.high)
+        return found if levels.step == 0 else torch.round(found / levels.step) * levels.step
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (master,), levels, (gradient,) = ctx.saved_tensors, ctx.levels, gradients
+        outward = (master < levels.low) & (gradient > 0) | (master > levels.high) & (gradient < 0)
+        return gradient.masked_fill(outward, 0), None
+
+
+class _Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, smooth: Tensor, exact: Tensor) -> Tensor:
+        return exact.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def through(smooth: Tensor, exact: Tensor) -> Tensor:
+    """`exact`, of which the gradient passes straight through to `smooth`."""
+    found: Tensor = _Through.apply(smooth, exact)  # type: ignore[no-untyped-call]
+    return found
+
+
+@dataclass(frozen=True)
+class Register:
+    """A register that can be trained: its name, and the values that it can have."""
+
+    name: str
+    levels: Levels
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What neurons did in some steps.
+
+    Attributes
+    ----------
+    potential: as it is compared with the threshold, (steps, samples, neurons).
+    states: after the last step.
+    recorded: states after every step by name, where asked for.
+    clipped: whether a state was saturated anywhere.
+    """
+
     potential: Tensor
-    state: State
+    states: States
     recorded: Mapping[str, Tensor]
+    clipped: bool = False
 
 
-class TorchCells(Protocol):
-    """One population; an `nn.Module` whose parameters are the registers that are trained."""
+class Cells(Protocol):
+    """One population's neurons.
+
+    Chip units throughout; tensors of `dtype`, of the neurons in C order.
+    """
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,55 +116,90 @@ class TorchCells(Protocol):
 
     @property
     def ports(self) -> tuple[str, ...]:
-        """Names of the inputs; currents of the first are always given."""
+        """Names of the neurons' inputs; the first takes their own spikes."""
 
-    def start(self, samples: int) -> State:
-        """The initial state."""
+    @property
+    def trained(self) -> Mapping[Group, Register]:
+        """What of them can be trained."""
 
-    def __call__(
-        self, currents: Mapping[str, Tensor], state: State, first: int, record: bool
-    ) -> Advanced:
-        """Steps `first`, `first` + 1, … with what arrives in them, by port."""
+    def following(self, registers: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All registers, those that follow from a trained one brought up to date."""
 
-    def registers(self) -> dict[str, NDArray[Any]]:
-        """Values of the chip's registers that may have changed, as the program has them."""
+    def prepare(self, registers: Registers) -> dict[str, Tensor]:
+        """What steps need of the registers, with its gradient; see `learned`.
 
+        `threshold`: what a potential is compared with.
+        """
 
-class TorchMachine(Protocol):
-    """A chip's arithmetic on tensors, bit for bit that of its `Machine`."""
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Those of `prepare` that have a gradient."""
 
-    def grid(self, synapses: Synapses, target: Neurons) -> Steps:
-        """The values that weights can have; with the exponent, they keep their scale."""
+    def start(self, registers: Registers, samples: int) -> States:
+        """The states before the first step, with their gradient.
 
-    def activation(self, total: Tensor, synapses: Synapses, most: float) -> Tensor:
-        """What neurons receive for exact sums of weights of at most `most` in magnitude."""
+        Raises `InputError` where the neurons cannot start from there.
+        """
 
-    def cells(
+    def fires(self, potential: Tensor, threshold: Tensor) -> Tensor:
+        """Which neurons fire: bool."""
+
+    def run(
         self,
-        population: Neurons,
-        own: NDArray[np.int64],
-        spike_grad: SpikeGrad,
-        trained: Collection[str],
-    ) -> Any:
-        """The neurons, as a module that is `TorchCells`.
+        currents: Mapping[str, Tensor],
+        states: States,
+        constants: Registers,
+        first: int,
+        record: bool,
+    ) -> Ran:
+        """Some steps, bit for bit the chip's.
 
         Parameters
         ----------
-        own: int64 (neurons,), what a neuron's spike adds to its own current one step later: a
-            reset, through which no gradient goes back.
-        trained: of "bias" and "threshold", what becomes a parameter.
+        currents: by port, (steps, samples, neurons), exact.
+        first: which step of a sample comes first.
+        """
 
-        Raises
-        ------
-        InputError
-            Neurons that have no gradient here.
+    def back(
+        self,
+        gradient: Tensor,
+        states: States,
+        potential: Tensor,
+        constants: Registers,
+        first: int,
+        clipped: bool,
+    ) -> tuple[dict[str, Tensor], States, dict[str, Tensor]]:
+        """The reverse of `run`: gradients by port, of the states before, and of `learned`.
+
+        Parameters
+        ----------
+        gradient: of the potential, with what comes from its spike; (steps, samples, neurons).
+        states: gradients of the states after the last step, without the last.
         """
 
 
-def slope(spike_grad: SpikeGrad, above: Tensor) -> Tensor:
-    """The surrogate's derivative for potentials that are `above` the threshold, in model units."""
-    with torch.enable_grad():
-        leaf = above.detach().requires_grad_()
-        spikes = spike_grad(leaf)
-        (found,) = torch.autograd.grad(spikes, leaf, torch.ones_like(spikes))
-    return found
+class Arithmetic(Protocol):
+    """A chip's synapses and neurons on tensors."""
+
+    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+        """The values that a weight can have: those of the grid that the weights lie on now.
+
+        `together`: all synapses of the program that share a grid, `synapses` among them.
+        """
+
+    def activation(self, total: Tensor, synapses: Synapses, bound: float) -> Tensor:
+        """What a population receives for exact sums of magnitude up to `bound`, with a gradient."""
+
+    def cells(self, population: Neurons, own: Any, bound: Mapping[str, float]) -> Cells:
+        """The neurons of `population`.
+
+        Parameters
+        ----------
+        own: int64 (neurons,), what a neuron's spike adds to its own current one step later.
+        bound: by port, the largest magnitude of a current.
+
+        Raises
+        ------
+        ModelError
+            Neurons that have no gradient here, or sums that are not exact.
+        """

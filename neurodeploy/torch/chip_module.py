@@ -1,302 +1,256 @@
-"""`ChipModule`: a program as a PyTorch module, forward bit for bit the chip, backward a surrogate.
-
-The forward pass does the chip's arithmetic on tensors: the same spikes and states as the simulator,
-for any input.  The backward pass goes straight through every rounding and takes a surrogate
-gradient for the spike.  Master values of weights and registers are held in the chip's own units and
-are rounded to its grid where they are used.
-
-::
-
-    module = ChipModule(program)
-    optimizer = torch.optim.Adam(module.parameters(), 1.0)
-    loss = cross_entropy(module(spikes).sum(1), labels)     # (samples, steps, *shape)
-    ...
-    trained = module.program()
-"""
+"""`ChipModule`: a program as a PyTorch module, bit for bit the chip forward, trainable backward."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from neurodeploy import arrivals
 from neurodeploy.errors import InputError, TargetError
-from neurodeploy.network import runs
-from neurodeploy.program import Golden, Neurons, Program, Synapses
-from neurodeploy.simulator.engine import simulate
+from neurodeploy.program import Neurons, Program, Synapses, compact
 from neurodeploy.target import Differentiable, get_target
-from neurodeploy.torch.cells import SpikeGrad, State, TorchMachine
-from neurodeploy.torch.synapses import TorchSynapses
-from neurodeploy.trace import check_names
+from neurodeploy.torch.cells import Group, Levels
+from neurodeploy.torch.inputs import checked
+from neurodeploy.torch.neurons import Sent, Surrogate
+from neurodeploy.torch.plan import Plan, shaped
+from neurodeploy.torch.renewal import renewed
 
-TRAINED = ("weight", "bias")
-TRAINABLE = ("weight", "bias", "threshold")
-
-
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """What a forward pass gives, by population.
-
-    Attributes
-    ----------
-    spikes: float32 (samples, steps, *shape).
-    potentials: of outputs that are read as potentials, in model units.
-    states: of populations asked for, as the chip holds them, without a gradient.
-    """
-
-    spikes: Mapping[str, Tensor]
-    potentials: Mapping[str, Tensor]
-    states: Mapping[str, Mapping[str, Tensor]]
+EVERYTHING: tuple[Group, ...] = ("weight", "bias", "threshold")
 
 
 class ChipModule(nn.Module):
-    """See the module's docstring.
+    """A program's own arithmetic in torch, with gradients.
 
-    Parameters
+    Spikes, potentials and states equal those of the simulator, bit for bit, on any device.  Weights
+    and registers are kept as float32 *masters* in chip units; what computes is the nearest value on
+    the chip's grid, clipped to its range.
+
+    Backward, rounding, truncation and wraps pass gradients straight through; a saturated potential
+    passes none, and a clipped master none that would move it further out.  A spike has the
+    derivative of the surrogate at (potential - threshold) / unit: in units of the model, whatever
+    the chip's are.  Resets are detached, as in snnTorch.
+
+    Attributes
     ----------
-    spike_grad: any surrogate of `snntorch.surrogate`, of the membrane potential above the threshold
-        in the model's units; `atan()` if None, as in snnTorch.
-    trainable: what becomes parameters: "weight" (of all-to-all and convolutional synapses), "bias"
-        and "threshold".  One-to-one synapses from neurons to themselves are resets and let no
-        gradient through; those between populations pass it on.
+    weights: masters by index of the synapses in the program: float32, of the weight's shape and in
+        its units.  Synapses that join each neuron to one other are not trained (relays and resets
+        are made of them), nor are those of neurons that nothing reaches.
+    biases: by index of the population: the mantissa of Loihi's bias, SpiNNaker2's i_offset; one of
+        each neuron, or of each channel of (channels, height, width).
+    thresholds: likewise, as many as the program has.  What a self-synapse subtracts stays.
 
     Raises
     ------
-    InputError
-        Neurons or messages that cannot be trained, or sums that no floating point holds.
     TargetError
-        A target without such arithmetic.
+        A target that has no arithmetic in torch.
+    ModelError
+        Neurons without a gradient (others than leaky integrate-and-fire), or sums that are not
+        provably exact.
     """
 
     def __init__(
         self,
         program: Program,
-        spike_grad: SpikeGrad | None = None,
-        trainable: Collection[str] = TRAINED,
+        spike_grad: Surrogate | None = None,
+        trainable: Iterable[Group] = EVERYTHING,
     ) -> None:
+        """`spike_grad`: any of `snntorch.surrogate`, `atan()` if None."""
         super().__init__()
-        check_names(trainable, TRAINABLE)
+        groups = frozenset(trainable)
+        if not groups <= set(EVERYTHING):
+            raise InputError(
+                f"trainable is {', '.join(sorted(groups))}",
+                hint=f"There are: {', '.join(EVERYTHING)}.",
+            )
         target = get_target(program.target)
         if not isinstance(target, Differentiable):
-            raise TargetError("its arithmetic has no gradient here", node=f"target {target.name}")
-        if any(population.graded for population in program.populations):
-            raise InputError("neurons that send integers have no gradient here")
-        machine: TorchMachine = target.differentiable()
-        self._program, self._chip = program, target.machine
-        surrogate_ = surrogate.atan() if spike_grad is None else spike_grad
-        least, reach = arrivals.waits(program), _reach(program)
-        synapses, cells = {}, {}
-        self._arriving: dict[str, list[tuple[str, Synapses]]] = {}
-        for population in program.populations:
-            incoming = program.incoming(population.name)
-            registers = [name for name in trainable if name != "weight"]
-            own = arrivals.own_activation(population, incoming, target.machine)
-            cells[_key(population.name)] = machine.cells(population, own, surrogate_, registers)
-            self._arriving[population.name] = []
-            for one in incoming:
-                if arrivals.is_own(one, population):
-                    continue
-                learns = "weight" in trainable and one.kind != "one-to-one"
-                grid = machine.grid(one, population) if learns else None
-                key = _key(one.name)
-                counts = one.source in program.graded and not one.graded
-                synapses[key] = TorchSynapses(one, machine, grid, reach(one), least[one], counts)
-                self._arriving[population.name].append((key, one))
-        self.synapses, self.cells = nn.ModuleDict(synapses), nn.ModuleDict(cells)
-        place = {population.name: i for i, population in enumerate(program.populations)}
-        edges = [(place[s.source], place[s.target]) for s in program.synapses if s.source in place]
-        self._groups = runs(program.populations, edges)
+            raise TargetError("it has no arithmetic in torch", node=f"target {target.name}")
+        self.origin = program
+        self.spike_grad: Surrogate = surrogate.atan() if spike_grad is None else spike_grad
+        self._target = target
+        arithmetic = target.differentiable(program)
+        self._levels: dict[int, Levels] = {}
+        if "weight" in groups:
+            for index, synapses in enumerate(program.synapses):
+                if _is_trained(synapses, program):
+                    together = filter(_is_all, program.incoming(synapses.target))
+                    self._levels[index] = arithmetic.levels(synapses, tuple(together))
+        self._plan = Plan.of(program, arithmetic, target.machine, self._levels)
+        self.weights, self.biases, self.thresholds = (nn.ParameterDict() for _ in range(3))
+        for index, synapses in enumerate(program.synapses):
+            self._keep_weights(index, synapses)
+        for index, population in enumerate(program.populations):
+            self._keep_registers(index, population, groups)
 
-    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
-        """Spikes of the output (or its potentials, where these are read), with a gradient.
+    def _keep_weights(self, index: int, synapses: Synapses) -> None:
+        values = torch.from_numpy(synapses.weight.astype(np.float32))
+        if index in self._levels:
+            self.weights[str(index)] = nn.Parameter(values)
+        else:
+            self.register_buffer(f"_weight{index}", values, persistent=False)
+
+    def _keep_registers(self, index: int, population: Neurons, groups: frozenset[str]) -> None:
+        cells = self._plan.cells[population.name]
+        links = self._plan.links[population.name]
+        moving = any(link.index in self._levels or _is_all(link.synapses) for link in links)
+        held = {r.name: g for g, r in cells.trained.items() if g in groups and moving}
+        for name, values in population.parameters.items():
+            group = held.get(name)
+            if group == "bias":
+                self.biases[str(index)] = nn.Parameter(_per_channel(values, population.shape))
+            elif group == "threshold":
+                flat = torch.from_numpy(values.reshape(-1).astype(np.float32))
+                self.thresholds[str(index)] = nn.Parameter(flat)
+            else:
+                flat = torch.from_numpy(values.reshape(-1)).to(cells.dtype)
+                self.register_buffer(f"_{name}{index}", flat, persistent=False)
+        unit = torch.from_numpy(population.unit.reshape(-1)).to(cells.dtype)
+        self.register_buffer(f"_unit{index}", unit, persistent=False)
+
+    def _weight(self, index: int) -> Tensor:
+        """The weights that compute now."""
+        if index in self._levels:
+            return self._levels[index].nearest(self.weights[str(index)])
+        found: Tensor = getattr(self, f"_weight{index}")
+        return found
+
+    def _registers(self, index: int) -> dict[str, Tensor]:
+        """The registers that compute now, (neurons,) or (1,)."""
+        population = self.origin.populations[index]
+        cells = self._plan.cells[population.name]
+        masters: dict[Group, nn.ParameterDict] = {}
+        masters["bias"], masters["threshold"] = self.biases, self.thresholds
+        found: dict[str, Tensor] = {}
+        for group, register in cells.trained.items():
+            if str(index) in masters[group]:
+                values = register.levels.nearest(masters[group][str(index)]).to(cells.dtype)
+                if values.dim() > 1:
+                    values = values.expand(population.shape).reshape(-1)
+                found[register.name] = values
+        for name in population.parameters:
+            if name not in found:
+                found[name] = getattr(self, f"_{name}{index}")
+        return cells.following(found)
+
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """What the output sends: float32 spikes, or potentials in units of the model where that is
+        what is read; (samples, steps, *shape).
 
         Parameters
         ----------
-        x: spikes, or integers where an input takes them, (samples, steps, *shape), of any dtype; by
-            input where there are several.
-
-        Returns
-        -------
-        (samples, steps, *shape): float32 spikes, or potentials in model units; by population where
-        there are several outputs.
+        x: spikes 0 and 1, or the integers of a graded input; float (samples, steps, *shape), or a
+            mapping from input name to such.
 
         Raises
         ------
         InputError
-            Inputs that do not fit the program.
+            Inputs that do not fit the program, or a program with several outputs.
         """
-        found = self.forward_all(x)
-        outputs = {name: found[name] for name in self._program.outputs}
-        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+        return self.forward_all(x)[self.origin.output]
 
-    def forward_all(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As `forward`, of every population."""
-        ran = self.run(x)
-        return {**ran.spikes, **ran.potentials}
+    def forward_all(
+        self, x: Tensor | Mapping[str, Tensor], *, potentials: bool = False
+    ) -> dict[str, Tensor]:
+        """By population what `forward` gives for the output, (samples, steps, *shape).
 
-    def run(self, x: Tensor | Mapping[str, Tensor], record: Collection[str] = ()) -> Ran:
-        """As `forward`, with the spikes of every population, and states of those in `record`."""
-        sent = self._given(x)
-        check_names(record, list(self._arriving))
-        samples, steps = next(iter(sent.values())).shape[:2]
-        parts: dict[str, list[Any]] = {p.name: [] for p in self._program.populations}
-        states: dict[str, State] = {
-            name: self.cells[_key(name)].start(samples) for name in self._arriving
+        `potentials`: of all populations what is compared with the threshold, in units of the model,
+        instead of spikes.
+        """
+        found = {}
+        for index, (name, sent) in enumerate(self._run(x).items()):
+            population = self.origin.populations[index]
+            read = population.readout == "membrane" and name in self.origin.outputs
+            if potentials or read:
+                values = (sent.potential / getattr(self, f"_unit{index}")).float()
+            else:
+                values = sent.spikes
+            found[name] = shaped(values.transpose(0, 1), population.shape)
+        return found
+
+    @torch.no_grad()
+    def states(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """States of every population after each step, by the names and in the units of the chip,
+        as `api.run` records them: (samples, steps, *shape)."""
+        return {
+            name: {
+                state: shaped(values.transpose(0, 1), self.origin.population(name).shape)
+                for state, values in sent.recorded.items()
+            }
+            for name, sent in self._run(x, record=True).items()
         }
-        for group in self._groups:
-            names = {population.name for population in group}
-            cyclic = any(s.source in names for n in names for _, s in self._arriving[n])
-            size = 1 if cyclic else steps
-            for start in range(0, steps, size):
-                for population in group:
-                    name = population.name
-                    currents = self._currents(population, sent, parts, samples, start, start + size)
-                    advanced = self.cells[_key(name)](currents, states[name], start, name in record)
-                    states[name] = advanced.state
-                    parts[name].append(advanced)
-            for name in names:
-                sent[name] = torch.cat([part.spikes for part in parts[name]], 1)
-        spikes, potentials, recorded = {}, {}, {}
-        for population in self._program.populations:
-            name, found = population.name, parts[population.name]
-            spikes[name] = sent[name].unflatten(2, population.shape)
-            if name in self._program.outputs and population.readout == "membrane":
-                total = torch.cat([part.potential for part in found], 1)
-                values = total / self.cells[_key(name)].unit
-                potentials[name] = values.unflatten(2, population.shape)
-            if name in record:
-                recorded[name] = {
-                    state: torch.cat([part.recorded[state] for part in found], 1).unflatten(
-                        2, population.shape
-                    )
-                    for state in found[0].recorded
-                }
-        return Ran(spikes, potentials, recorded)
 
+    def _run(self, x: Tensor | Mapping[str, Tensor], record: bool = False) -> dict[str, Sent]:
+        given = checked(self.origin, x)
+        device = next(iter(given.values())).device
+        with torch.autocast(device.type, enabled=False):
+            populations = enumerate(self.origin.populations)
+            return self._plan.run(
+                given,
+                [self._weight(index) for index in range(len(self.origin.synapses))],
+                {p.name: (self._registers(i), getattr(self, f"_unit{i}")) for i, p in populations},
+                self.spike_grad,
+                record,
+            )
+
+    @torch.no_grad()
     def program(self) -> Program:
-        """The program with the weights and registers of now.
+        """The program with the present weights and registers; the rest is as it was.
 
-        Its golden traces are of these; it has no ranges, which are those of a compilation.
+        Ranges, golden traces (of the same inputs) and the place of each neuron are made anew.
+
+        Raises
+        ------
+        DesignRuleError
+            What the chip cannot hold.
         """
-        old = self._program
+        program = self.origin
         synapses = tuple(
-            replace(s, weight=self.synapses[_key(s.name)].integers())
-            if _key(s.name) in self.synapses and self.synapses[_key(s.name)].grid is not None
-            else s
-            for s in old.synapses
+            replace(s, weight=_array(self._weight(i), np.int64)) if i in self._levels else s
+            for i, s in enumerate(program.synapses)
         )
         populations = tuple(
-            replace(p, parameters={**p.parameters, **self._registers(p)}) for p in old.populations
+            replace(p, parameters=self._present(i, p)) for i, p in enumerate(program.populations)
         )
-        new = replace(old, synapses=synapses, populations=populations, ranges=(), golden=None)
-        if old.golden is None:
-            return new
-        trace = simulate(new, old.golden.inputs, self._chip)
-        sent = {p.name: trace.sent(p.name) for p in new.populations}
-        return replace(new, golden=Golden(old.golden.inputs, sent))
+        return renewed(replace(program, populations=populations, synapses=synapses), self._target)
 
-    def _registers(self, population: Neurons) -> dict[str, Any]:
-        """Those that are not as they were."""
-        found = self.cells[_key(population.name)].registers()
-        same = {
-            name: np.array_equal(
-                np.broadcast_to(values, population.size),
-                np.broadcast_to(population.parameters[name].reshape(-1), population.size),
-            )
-            for name, values in found.items()
-        }
-        return {
-            name: values if values.size == 1 else values.reshape(population.shape)
-            for name, values in found.items()
-            if not same[name]
-        }
-
-    def _currents(
-        self,
-        population: Neurons,
-        sent: Mapping[str, Tensor],
-        parts: Mapping[str, list[Any]],
-        samples: int,
-        start: int,
-        stop: int,
-    ) -> dict[str, Tensor]:
-        cells = self.cells[_key(population.name)]
-        device = cells.unit.device
-        size = (samples, stop - start, population.size)
-        currents = {cells.ports[0]: torch.zeros(size, dtype=cells.dtype, device=device)}
-        for key, synapses in self._arriving[population.name]:
-            module = self.synapses[key]
-            reached = [
-                _between(sent, parts, synapses, start - wait, stop - wait) for wait in module.delays
-            ]
-            found = module(reached).to(cells.dtype)
-            port = synapses.port
-            currents[port] = currents[port] + found if port in currents else found
-        return currents
-
-    def _given(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs as (samples, steps, neurons)."""
-        shapes = self._program.input_shapes
-        given = dict(x) if isinstance(x, Mapping) else dict.fromkeys([*shapes][:1], x)
-        if given.keys() != shapes.keys():
-            raise InputError(f"inputs are {sorted(given)}, expected {sorted(shapes)}")
-        sizes = {tuple(values.shape[:2]) for values in given.values()}
-        for name, values in given.items():
-            if tuple(values.shape[2:]) != shapes[name] or values.ndim < 2:
-                raise InputError(
-                    f"it has shape {tuple(values.shape)}, expected (samples, steps, "
-                    f"{', '.join(map(str, shapes[name]))})",
-                    node=name,
-                )
-        if len(sizes) != 1 or 0 in next(iter(sizes)):
-            raise InputError(f"samples and steps of the inputs are {sorted(sizes)}")
-        return {name: values.flatten(2) for name, values in given.items()}
+    def _present(self, index: int, population: Neurons) -> dict[str, NDArray[Any]]:
+        """Registers as a program holds them; those that did not change as they were."""
+        found = dict(population.parameters)
+        for name, values in self._registers(index).items():
+            array = _array(values, found[name].dtype)
+            before = np.broadcast_to(found[name].reshape(-1), array.shape)
+            if not np.array_equal(array, before):
+                full = np.broadcast_to(array, population.size).reshape(population.shape)
+                found[name] = compact(full)
+        return found
 
 
-def _key(name: str) -> str:
-    """A name that torch takes for a module."""
-    return name.replace(".", "/")
+def _is_all(synapses: Synapses) -> bool:
+    """Whether they join neurons with more than one other: relays and resets do not."""
+    single = synapses.kind == "conv2d" and synapses.weight.shape[1:] == (1, 1, 1)
+    return synapses.kind != "one-to-one" and not single
 
 
-def _reach(program: Program) -> Any:
-    """Of synapses: the greatest magnitude of what their source sends."""
-    grids = program.grids
-
-    def reach(synapses: Synapses) -> float:
-        if not synapses.graded or synapses.source not in program.graded:
-            return 1.0
-        grid = grids.get(synapses.source)
-        return float(max(-grid.low, grid.high)) if grid is not None else float(1 << 31)
-
-    return reach
+def _is_trained(synapses: Synapses, program: Program) -> bool:
+    ends = {s.target for s in program.synapses}
+    return _is_all(synapses) and (
+        synapses.source in program.input_shapes or synapses.source in ends
+    )
 
 
-def _between(
-    sent: Mapping[str, Tensor],
-    parts: Mapping[str, list[Any]],
-    synapses: Synapses,
-    start: int,
-    stop: int,
-) -> Tensor:
-    """What a source sent in steps start..stop - 1, and nothing before step 0."""
-    source = synapses.source
-    if source in sent:
-        known = sent[source]
-        found = known[:, max(0, start) : max(0, stop)]
-    else:
-        steps = parts[source][max(0, start) : max(0, stop)]
-        found = torch.cat([part.spikes for part in steps], 1) if steps else None
-        known = found if found is not None else next(iter(sent.values()))
-    if found is None or found.shape[1] < stop - start:
-        size = (known.shape[0], stop - start, int(np.prod(synapses.in_shape)))
-        full = torch.zeros(size, dtype=torch.float32, device=known.device)
-        if found is None or not found.shape[1]:
-            return full
-        found = torch.cat([full[:, found.shape[1] :].to(found.dtype), found], 1)
-    return found
+def _per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> Tensor:
+    """A register of each neuron, float32 (neurons,), or of each channel, (channels, 1, 1)."""
+    full = np.broadcast_to(values.reshape(shape if values.size > 1 else ()), shape)
+    if len(shape) == 3 and np.all(full == full[:, :1, :1]):
+        return torch.from_numpy(full[:, :1, :1].astype(np.float32))
+    return torch.from_numpy(full.reshape(-1).astype(np.float32))
+
+
+def _array(values: Tensor, dtype: Any) -> NDArray[Any]:
+    return values.detach().cpu().numpy().astype(dtype)

@@ -31,12 +31,13 @@ from neurodeploy.reference import simulate as reference
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import Explores, Raises, Target, get_target
+from neurodeploy.torch.cells import Group
 from neurodeploy.torch.chip_module import ChipModule
 from neurodeploy.torch.epochs import History, run_epochs, seeded
 from neurodeploy.torch.trainer import Samples, Trainer
-from neurodeploy.trace import Inputs, check_inputs, check_labels
+from neurodeploy.trace import Inputs, Trace, check_inputs, check_labels
 
-TRAINED = ("weight", "bias")
+TRAINED: tuple[Group, ...] = ("weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,6 @@ def finetune(
     spikes = check_inputs(given, start.input_shapes, start.graded, start.grids)
     start = completed(start, chip, spikes)
     module = ChipModule(start, spike_grad, TRAINED)
-    module.set_bits(bits or 8)
     trainer = Trainer(
         module,
         start,
@@ -237,9 +237,12 @@ def finetune(
         x, y = {name: array[validation] for name, array in given.items()}, truth[validation]
     else:
         x, y = _tested(test, network, chip)
+    right = [agreement(decided, y) for decided in _decisions(network, (start, program), chip, x)]
     return Tuned(
-        program,
-        *(agreement(decided, y) for decided in _decisions(network, (start, program), chip, x)),
+        program=program,
+        reference=right[0],
+        before=right[1],
+        after=right[2],
         percentile=percentile,
         held_out=test is not None,
         epoch=trainer.best.epoch,

@@ -85,10 +85,7 @@ class Best:
 
 
 class Trainer:
-    """A module in training on a chip's arithmetic.
-
-    A bias that is the same all over a channel stays so.
-    """
+    """A module in training on a chip's arithmetic."""
 
     def __init__(
         self,
@@ -104,9 +101,6 @@ class Trainer:
         self.potentials = program.population(program.output).readout == "membrane"
         self.training, self.validation = training, validation
         trained = [p for p in module.parameters() if p.requires_grad and p.detach().any()]
-        for parameter in trained:
-            if _shared(parameter.detach()):
-                parameter.register_hook(_mean)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": [p], "lr": recipe.learning_rate * p.detach().abs().max().item()}
@@ -175,20 +169,11 @@ class Trainer:
         are read are averaged over time.
         """
         found = self.module.forward_all(given)
-        sent = found[self.output].flatten(2)
+        read = found[self.output] if not self.potentials else found.pop(self.output)
+        sent = read.flatten(2)
         scores = sent.mean(1) if self.potentials else sent.sum(1)
         logits = self.recipe.logits_per_spike * scores
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         if self.cost is not None:
             loss = loss + self.recipe.price / 1000 * self.cost(found).to(loss.dtype)
         return loss, int((scores.argmax(1) == labels).sum())
-
-
-def _shared(values: Tensor) -> bool:
-    """Whether these are one number for each channel (channels, height, width)."""
-    return values.dim() == 3 and bool((values == values[:, :1, :1]).all())
-
-
-def _mean(gradient: Tensor) -> Tensor:
-    """The mean over each channel, in its place everywhere."""
-    return gradient.mean((1, 2), keepdim=True).expand_as(gradient)

@@ -107,9 +107,15 @@ def update_u(u: Ints, activation: Ints, du: Ints) -> Ints:
 
 
 @primitive
+def sum_v(v: Ints, u: Ints, bias: Ints, dv: Ints) -> Ints:
+    """x = int32(decay(v, dv) + u + bias): v' before it saturates at 24 bits."""
+    return wrap_int32(decay(v, dv) + u + bias)
+
+
+@primitive
 def update_v(v: Ints, u: Ints, bias: Ints, dv: Ints) -> Ints:
-    """v' = clip(int32(decay(v, dv) + u + bias), -(2^23 - 1), 2^23 - 1)."""
-    x = wrap_int32(decay(v, dv) + u + bias)
+    """v' = clip(sum_v(v, u, bias, dv), -(2^23 - 1), 2^23 - 1)."""
+    x = sum_v(v, u, bias, dv)
     return np.minimum(np.maximum(x, 1 - STATE_LIMIT), STATE_LIMIT - 1)
 
 

@@ -1,252 +1,284 @@
-r"""CUBA LIF neurons on tensors, bit for bit as `arithmetic` has them, with a gradient.
+"""Loihi's CUBA LIF on torch tensors, with gradients.
 
-Integers are held in float64, which has all of them up to :math:`2^{53}`; the largest here is a
-state of some 24 bits times 4096.  The gradient goes straight through rounding and wrapping, and
-is 0 where v saturates.
+Where no register leaves its range, which is looked at afterwards, a step in float64 without wraps
+and saturation is the chip's: all numbers are integers below 2^53.  Where one does, `arithmetic`'s
+own functions run, on int64 tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurodeploy.errors import InputError
-from neurodeploy.program import POTENTIAL, Neurons, Synapses
-from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, STATE_LIMIT, STATE_SHIFT
-from neurodeploy.targets.loihi.models import INT32_MAX, MODELS, model_of
-from neurodeploy.targets.loihi.stepwise import Restart
-from neurodeploy.torch.cells import Advanced, SpikeGrad, State, slope
-from neurodeploy.torch.straight import Steps, on_grid, straight
+from neurodeploy.errors import ModelError
+from neurodeploy.program import POTENTIAL, IntArray, Neurons, Synapses
+from neurodeploy.targets.loihi import arithmetic
+from neurodeploy.targets.loihi.arithmetic import DECAY_ONE, INT32_MAX, STATE_LIMIT, STATE_SHIFT
+from neurodeploy.targets.loihi.models import MODELS, model_of
+from neurodeploy.targets.loihi.stepwise import Restart, lanes
+from neurodeploy.torch.cells import Group, Levels, Ran, Register, Registers, States, through
+from neurodeploy.torch.grids import common_power, multiples
 
-UNIT = float(1 << STATE_SHIFT)
-SATURATED = float(STATE_LIMIT - 1)
-WEIGHTS = 256
-MANTISSA = Steps(1.0, *map(float, MODELS["lif"].registers["bias_mant"]))
-THRESHOLD = Steps(1.0, *map(float, MODELS["lif"].registers["vth"]))
+ONE = 1 << STATE_SHIFT
+MOST = STATE_LIMIT - 1
 
 
-def wrap(x: Tensor, bits: int) -> Tensor:
-    """((x + 2^(bits-1)) mod 2^bits) - 2^(bits-1), exact for whole |x| < 2^52."""
-    half = float(1 << (bits - 1))
-    return torch.remainder(x + half, 2 * half) - half
+@dataclass(frozen=True)
+class LoihiArithmetic:
+    """The `Arithmetic` of Loihi 1 and 2."""
 
+    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+        """Multiples of the weights' common power of two, at most 256 less it.
 
-def decay(state: Tensor, keep: Tensor) -> Tensor:
-    """rtz(state keep / 2^12), rounded toward zero, with keep = 4096 - factor."""
-    return torch.trunc(state * keep / DECAY_ONE)
+        Weights of which some are odd have one sign, and keep it: up to 255.
+        """
+        if common_power(together, 2) == 1:
+            signs = int(synapses.weight.min()), int(synapses.weight.max())
+            low, high = (-255, 0) if signs[0] < 0 else (0, 255)
+            return multiples(synapses, together, low, high, least=2)
+        return multiples(synapses, together, -255, 255, least=2)
 
-
-def wrap_u(x: Tensor) -> Tensor:
-    """x wrapped once at +-2^23; x = +2^23 is kept."""
-    return x - 2.0 * STATE_LIMIT * (x > STATE_LIMIT) + 2.0 * STATE_LIMIT * (x <= -STATE_LIMIT)
-
-
-class LoihiTorch:
-    """The `TorchMachine` of Loihi."""
-
-    def grid(self, synapses: Synapses, target: Neurons) -> Steps:
-        """Multiples of the largest power of two that divides every weight, below 256."""
-        together = int(np.bitwise_or.reduce(np.abs(synapses.weight), axis=None, initial=0))
-        step = max(2, min(together & -together, WEIGHTS // 2)) if together else 2
-        signed = synapses.weight.min(initial=0) < 0 < synapses.weight.max(initial=0)
-        if together & 1:
-            step, signed = 1, synapses.weight.min(initial=0) < 0
-        low = float(step - WEIGHTS) if signed or synapses.weight.min(initial=0) < 0 else 0.0
-        high = float(WEIGHTS - step) if signed or synapses.weight.max(initial=0) > 0 else 0.0
-        return Steps(float(step), low, high)
-
-    def activation(self, total: Tensor, synapses: Synapses, most: float) -> Tensor:
-        """`arithmetic.dense_activation` or `conv_activation`."""
-        scaled = total * 2.0**synapses.exponent
+    def activation(self, total: Tensor, synapses: Synapses, bound: float) -> Tensor:
+        """`arithmetic.dense_activation` or `conv_activation`; slope 2^exponent."""
+        exponent = synapses.exponent
+        smooth = total * 2.0**exponent if exponent else total
+        if exponent >= 0 and bound * 2.0**exponent <= _most(synapses):
+            return smooth
+        whole = total.detach().to(torch.int64)
         if synapses.kind == "conv2d":
-            inside = most * 2.0**synapses.exponent < STATE_LIMIT
-            return scaled if inside else straight(scaled, wrap(scaled, 24))
-        if synapses.exponent >= 0:
-            inside = most * 2.0**synapses.exponent <= INT32_MAX
-            return scaled if inside else straight(scaled, wrap(scaled, 32))
-        floored = torch.floor(wrap(total, 32) * 2.0**synapses.exponent)
-        return straight(scaled, floored)
+            exact = arithmetic.conv_activation(whole, exponent)
+        else:
+            exact = arithmetic.dense_activation(whole, exponent)
+        return through(smooth, exact.to(smooth.dtype))
 
-    def cells(
-        self,
-        population: Neurons,
-        own: NDArray[np.int64],
-        spike_grad: SpikeGrad,
-        trained: Collection[str],
-    ) -> CubaLif:
-        """Raises `InputError` for neurons other than CUBA LIF."""
+    def cells(self, population: Neurons, own: IntArray, bound: Mapping[str, float]) -> LoihiCells:
+        """CUBA LIF neurons; activations have 32 bits, whatever the sums.
+
+        Raises
+        ------
+        ModelError
+            Other neurons.
+        """
         model_of(population)
         if population.model != "lif":
-            raise InputError(
-                f"neurons {population.model!r} have no gradient here", node=population.name
+            raise ModelError(
+                f"neurons {population.model!r} have no gradient here",
+                node=population.name,
+                hint="Train networks of leaky integrate-and-fire neurons.",
             )
-        return CubaLif(population, own, spike_grad, trained)
+        registers = {name: lanes(population, name) for name in MODELS["lif"].registers}
+        memory = registers["du"] + 1
+        bias = np.asarray(
+            arithmetic.bias_current(registers["bias_mant"], registers["bias_exp"]), np.int64
+        )
+        return LoihiCells(
+            size=population.size,
+            own=torch.from_numpy(own) if np.any(own) else None,
+            forgets_u=bool(np.all(memory == DECAY_ONE)),
+            forgets_v=bool(np.all(registers["dv"] == DECAY_ONE)),
+            threshold=bool(np.any(registers["vth"] < MODELS["lif"].registers["vth"][1])),
+            bias=torch.from_numpy(bias.astype(np.float64)),
+            follows=torch.from_numpy((memory < DECAY_ONE) & ((registers["u0"] != 0) | (bias == 0))),
+            restart=Restart.of(population),
+        )
 
 
-class CubaLif(nn.Module):
-    """One population; `bias` and `threshold` are registers in float64, rounded where used.
+def _most(synapses: Synapses) -> int:
+    """The largest magnitude of an activation that is not wrapped."""
+    return STATE_LIMIT - 1 if synapses.kind == "conv2d" else INT32_MAX
 
-    Where u remembers, it starts so that it lacks the bias, as lowering has it: u0 moves against
-    the bias when that is trained.
+
+@dataclass(frozen=True, eq=False)
+class LoihiCells:
+    """CUBA LIF neurons.
+
+    Attributes
+    ----------
+    own: int64, what a neuron's spike adds to its next activation, (neurons,); None if nothing.
+    forgets_u, forgets_v: whether nothing is kept of u and v: every du is 4095, every dv 4096.
+    threshold: whether they have one that can be reached.
+    bias: that of the program, in state units, (neurons,).
+    follows: where u starts at less by what is added to the bias, as lowering has it: a constant
+        input that u filters is in the bias register, past the filter.
     """
 
+    size: int
+    own: Tensor | None
+    forgets_u: bool
+    forgets_v: bool
+    threshold: bool
+    bias: Tensor
+    follows: Tensor
+    restart: Restart | None
     dtype = torch.float64
     ports = MODELS["lif"].ports
+    learned = ("threshold", "bias")
 
-    def __init__(
+    @property
+    def trained(self) -> Mapping[Group, Register]:
+        """The mantissa of the bias, and the threshold."""
+        low, high = MODELS["lif"].registers["bias_mant"]
+        found: dict[Group, Register] = {"bias": Register("bias_mant", Levels(1, low, high))}
+        if self.threshold:
+            low, high = MODELS["lif"].registers["vth"]
+            found["threshold"] = Register("vth", Levels(1, low, high))
+        return found
+
+    def following(self, registers: dict[str, Tensor]) -> dict[str, Tensor]:
+        """With u0 moved by what the bias is away from the program's, where it `follows`."""
+        bias = registers["bias_mant"] * torch.exp2(registers["bias_exp"])
+        moved = (self.bias.to(bias.device) - bias) * self.follows.to(bias.device)
+        return registers | {"u0": registers["u0"] + moved}
+
+    def prepare(self, registers: Registers) -> dict[str, Tensor]:
+        """What is kept of u and v, threshold and bias in state units, and the bias's mantissa."""
+        scale = torch.exp2(registers["bias_exp"])
+        return {
+            "keep_u": (DECAY_ONE - 1 - registers["du"]) / DECAY_ONE,
+            "keep_v": (DECAY_ONE - registers["dv"]) / DECAY_ONE,
+            "threshold": registers["vth"] * ONE,
+            "bias": registers["bias_mant"] * scale,
+            "mantissa": registers["bias_mant"].detach(),
+            "scale": scale,
+        }
+
+    def start(self, registers: Registers, samples: int) -> States:
+        """u0 and v0, and no spike."""
+        u = registers["u0"].expand(samples, self.size)
+        v = registers["v0"].expand(samples, self.size)
+        return u, v, torch.zeros_like(u, dtype=torch.bool)
+
+    def fires(self, potential: Tensor, threshold: Tensor) -> Tensor:
+        """v > vth << 6."""
+        return potential > threshold
+
+    def run(
         self,
-        population: Neurons,
-        own: NDArray[np.int64],
-        spike_grad: SpikeGrad,
-        trained: Collection[str],
-    ) -> None:
-        super().__init__()
-        self.population, self.spike_grad = population, spike_grad
-        self.restart = Restart.of(population)
-        for name in ("du", "dv", "bias_exp", "u0", "v0"):
-            self.register_buffer(name, _float(population.register(name)))
-        self.register_buffer("own", _float(own))
-        self.register_buffer("unit", torch.from_numpy(population.unit.reshape(-1).copy()))
-        for name, register in (("bias", "bias_mant"), ("threshold", "vth")):
-            values = _float(population.register(register))
-            if name in trained:
-                setattr(self, name, nn.Parameter(values))
-            else:
-                self.register_buffer(name, values)
-        self.register_buffer("lacks", self.u0 + self._bias().detach())
+        currents: Mapping[str, Tensor],
+        states: States,
+        constants: Registers,
+        first: int,
+        record: bool,
+    ) -> Ran:
+        """`arithmetic.integrate`, the threshold and the reset, in each step."""
+        ran = self._in_range(currents, states, constants, first, record)
+        return ran or self._anywhere(currents, states, constants, first, record)
 
-    def _mantissa(self) -> Tensor:
-        return on_grid(self.bias, MANTISSA)
+    def _in_range(
+        self,
+        currents: Mapping[str, Tensor],
+        states: States,
+        constants: Registers,
+        first: int,
+        record: bool,
+    ) -> Ran | None:
+        """Without wraps and saturation; None where a register left its range."""
+        current = currents["current"] * ONE
+        own = None if self.own is None else self.own.to(current.device) * float(ONE)
+        keep_u, keep_v = constants["keep_u"], constants["keep_v"]
+        u, v, fired = states
+        us, potentials = torch.empty_like(current), torch.empty_like(current)
+        voltages = torch.empty_like(current) if record else None
+        restarts = self._restarts(first, len(current))
+        for t, (a, bias) in enumerate(zip(current, self._biases(currents, constants), strict=True)):
+            if own is not None:
+                a = a + own * fired
+            if restarts[t]:
+                u, v = torch.zeros_like(a), torch.zeros_like(a)
+            u = torch.add(a, 0 if self.forgets_u else (u * keep_u).trunc_(), out=us[t])
+            p = torch.add(u, bias, out=potentials[t])
+            if not self.forgets_v:
+                p += (v * keep_v).trunc_()
+            fired = p > constants["threshold"]
+            v = p.masked_fill(fired, 0)
+            if voltages is not None:
+                voltages[t] = v
+        extremes = torch.stack([*torch.aminmax(us), *torch.aminmax(potentials)]).abs().max()
+        if len(current) and float(extremes) > MOST:
+            return None
+        recorded = {} if voltages is None else {"u": us, "v": voltages, POTENTIAL: potentials}
+        return Ran(potentials, (u.clone(), v, fired), recorded)
 
-    def _bias(self) -> Tensor:
-        return self._mantissa() * 2.0**self.bias_exp
+    def _anywhere(
+        self,
+        currents: Mapping[str, Tensor],
+        states: States,
+        constants: Registers,
+        first: int,
+        record: bool,
+    ) -> Ran:
+        """By `arithmetic`'s own functions."""
+        whole = {name: values.to(torch.int64) for name, values in constants.items()}
+        forgotten = [
+            DECAY_ONE - (constants[name] * DECAY_ONE).to(torch.int64)
+            for name in ("keep_u", "keep_v")
+        ]
+        du, dv = forgotten[0] - 1, forgotten[1]
+        u, v = (state.to(torch.int64) for state in states[:2])
+        fired = states[2]
+        kept: dict[str, list[Tensor]] = {"u": [], "v": [], POTENTIAL: []}
+        restarts = self._restarts(first, len(currents["current"]))
+        for t, bias in enumerate(self._biases(currents, whole)):
+            a = currents["current"][t].to(torch.int64)
+            if self.own is not None:
+                a = a + self.own.to(a.device) * fired
+            if restarts[t]:
+                u, v = torch.zeros_like(a), torch.zeros_like(a)
+            u = arithmetic.update_u(u, arithmetic.wrap_int32(a), du)
+            p = arithmetic.sum_v(v, u, bias, dv).clip(-MOST, MOST)
+            fired = p > whole["threshold"]
+            v = arithmetic.reset(p, fired.to(torch.int64))
+            for name, values in zip(kept, (u, v, p), strict=True):
+                kept[name].append(values.to(self.dtype))
+        recorded = {name: torch.stack(values) for name, values in kept.items()}
+        after = (recorded["u"][-1].clone(), recorded["v"][-1].clone(), fired)
+        return Ran(recorded[POTENTIAL], after, recorded if record else {}, clipped=True)
 
-    def _start(self) -> Tensor:
-        """u0."""
-        remembers = self.du < DECAY_ONE - 1
-        return torch.where(remembers, self.lacks - self._bias(), self.u0)
+    def _biases(self, currents: Mapping[str, Tensor], constants: Registers) -> list[Tensor]:
+        """The bias of each step, of the constants' dtype."""
+        steps = len(currents["current"])
+        if "bias" not in currents:
+            return [constants["bias"]] * steps
+        dtype = constants["bias"].dtype
+        mantissa = (constants["mantissa"] + currents["bias"]).to(torch.int64)
+        return list(arithmetic.wrap_int16(mantissa).to(dtype) * constants["scale"])
 
-    def _threshold(self) -> Tensor:
-        return on_grid(self.threshold, THRESHOLD)
+    def _restarts(self, first: int, steps: int) -> NDArray[np.bool_]:
+        if self.restart is None:
+            return np.zeros(steps, bool)
+        return self.restart.at(first, steps)
 
-    def start(self, samples: int) -> State:
-        size = (samples, self.population.size)
-        v, sent = self.v0.expand(size), torch.zeros(size, dtype=self.dtype, device=self.v0.device)
-        return self._start().expand(size), v, sent
+    def back(
+        self,
+        gradient: Tensor,
+        states: States,
+        potential: Tensor,
+        constants: Registers,
+        first: int,
+        clipped: bool,
+    ) -> tuple[dict[str, Tensor], States, dict[str, Tensor]]:
+        """Of u' = keep u + 64 a and p = keep v + u' + bias, v' = p where it did not fire, else 0.
 
-    def forward(
-        self, currents: Mapping[str, Tensor], state: State, first: int, record: bool
-    ) -> Advanced:
-        current = currents["current"]
-        bias = self._bias()
-        if "bias" in currents:
-            total = self._mantissa() + currents["bias"]
-            bias = straight(total, wrap(total, 16)) * 2.0**self.bias_exp
-            bias = straight(bias, wrap(bias, 32))
-        samples, steps = current.shape[:2]
-        restarts = [False] * steps
-        if self.restart is not None:
-            restarts = self.restart.at(first, steps).tolist()
-        kept: dict[str, Tensor] = {}
-        constants = (self.du, self.dv, self.own, self.unit, self.spike_grad, restarts, kept, record)
-        spikes, potential, u, v, sent = _Lif.apply(  # type: ignore[no-untyped-call]
-            current, bias.expand(samples, steps, -1), self._threshold(), *state, constants
-        )
-        return Advanced(spikes, potential, (u, v, sent), kept)
-
-    def registers(self) -> dict[str, NDArray[Any]]:
-        found = {"bias_mant": self._mantissa(), "vth": self._threshold(), "u0": self._start()}
-        return {name: _integers(values) for name, values in found.items()}
-
-
-def _float(values: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(values.reshape(-1).astype(np.float64))
-
-
-def _integers(values: Tensor) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = values.detach().cpu().numpy().astype(np.int64)
-    return found
-
-
-class _Lif(torch.autograd.Function):
-    r"""Steps t of u' = k u + 64 a, p = l v + u' + b, s = [p > 64 V], v' = p (1 - s).
-
-    With :math:`k = (4095 - du)/4096` and :math:`l = (4096 - dv)/4096`; a includes what the neuron's
-    own last spike adds.  Backwards, with :math:`\sigma` the surrogate's derivative,
-
-    .. math::
-        \bar p_t &= [|p_t| < 2^{23}-1] (\bar P_t + \sigma_t \bar S_t + (1 - s_t) \bar v_t) \\
-        \bar u_t &= \bar p_t + k \bar u_{t+1}, \quad \bar v_{t-1} = l \bar p_t, \quad
-        \bar a_t = 64 \bar u_t, \quad \bar V = -64 \sum_t \sigma_t \bar S_t
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        current: Tensor,
-        bias: Tensor,
-        threshold: Tensor,
-        u: Tensor,
-        v: Tensor,
-        sent: Tensor,
-        constants: Any,
-    ) -> tuple[Tensor, ...]:
-        du, dv, own, unit, spike_grad, restarts, kept, record = constants
-        keep_u, keep_v = DECAY_ONE - 1 - du, DECAY_ONE - dv
-        level, fed = threshold * UNIT, bool(own.any())
-        arriving = current if fed else wrap(wrap(current, 32) * UNIT, 32)
-        potentials, us, vs = [], [], []
-        for t, restart in enumerate(restarts):
-            a = arriving[:, t]
-            if fed:
-                a = wrap(wrap(a + own * sent, 32) * UNIT, 32)
-            if restart:
+        Straight through rounding and the wraps of u; nothing where v is saturated.
+        """
+        silent = ~self.fires(potential, constants["threshold"])
+        inside = potential.abs() < MOST if clipped else None
+        restarts = self._restarts(first, len(gradient))
+        direct, sums = torch.empty_like(gradient), torch.empty_like(gradient)
+        u, v = states
+        for t in reversed(range(len(gradient))):
+            p = torch.addcmul(gradient[t], v, silent[t].to(v.dtype), out=direct[t])
+            if inside is not None:
+                p *= inside[t]
+            torch.add(u, p, out=sums[t])
+            u = sums[t] * constants["keep_u"]
+            v = p * constants["keep_v"]
+            if restarts[t]:
                 u, v = torch.zeros_like(u), torch.zeros_like(v)
-            u = wrap_u(wrap(decay(u, keep_u) + a, 32))
-            p = wrap(decay(v, keep_v) + u + bias[:, t], 32).clamp(-SATURATED, SATURATED)
-            fired = p > level
-            sent = fired.to(p.dtype)
-            v = torch.where(fired, torch.zeros_like(p), p)
-            potentials.append(p)
-            if record:
-                us.append(u)
-                vs.append(v)
-        potential = torch.stack(potentials, 1)
-        if record:
-            kept.update({"u": torch.stack(us, 1), "v": torch.stack(vs, 1), POTENTIAL: potential})
-        ctx.save_for_backward(potential, level, keep_u, keep_v, unit)
-        ctx.spike_grad, ctx.restarts = spike_grad, restarts
-        return (potential > level).float(), potential, u.clone(), v, sent
-
-    @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any,
-        to_spikes: Tensor,
-        to_potential: Tensor,
-        to_u: Tensor,
-        to_v: Tensor,
-        to_sent: Tensor,
-    ) -> tuple[Tensor | None, ...]:
-        potential, level, keep_u, keep_v, unit = ctx.saved_tensors
-        keep_u, keep_v = keep_u / DECAY_ONE, keep_v / DECAY_ONE
-        through = slope(ctx.spike_grad, (potential - level) / unit) / unit * to_spikes
-        inside = potential.abs() < SATURATED
-        silent = potential <= level
-        to_u, to_v = to_u.clone(), to_v.clone()
-        to_current, to_bias = torch.empty_like(potential), torch.empty_like(potential)
-        for t in range(potential.shape[1] - 1, -1, -1):
-            to_p = inside[:, t] * (to_potential[:, t] + through[:, t] + silent[:, t] * to_v)
-            to_u = to_u + to_p
-            to_current[:, t], to_bias[:, t] = UNIT * to_u, to_p
-            to_u, to_v = keep_u * to_u, keep_v * to_p
-            if ctx.restarts[t]:
-                to_u, to_v = torch.zeros_like(to_u), torch.zeros_like(to_v)
-        to_threshold = (-UNIT * through).sum((0, 1))
-        if level.numel() == 1:
-            to_threshold = to_threshold.sum(0, keepdim=True)
-        return to_current, to_bias, to_threshold, to_u, to_v, None, None
+        currents = {"current": sums * ONE, "bias": direct * constants["scale"]}
+        return currents, (u, v), {"bias": direct}

@@ -45,7 +45,7 @@ from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
-    from neurodeploy.torch.cells import TorchMachine
+    from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,6 @@ class Loihi:
             network, calibration, self.name, widths_of(settings), percentiles_of(settings)
         )
 
-    def differentiable(self) -> TorchMachine:
-        """See `differentiable`."""
-        from neurodeploy.targets.loihi.differentiable import LoihiTorch
-
-        return LoihiTorch()
-
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""
         return raising.raised(program, network)
@@ -123,6 +117,12 @@ class Loihi:
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""
         return Neurocores(self.chip)
+
+    def differentiable(self, program: Program) -> LoihiArithmetic:
+        """See `differentiable.LoihiArithmetic`."""
+        from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
+
+        return LoihiArithmetic()
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

@@ -1,210 +1,225 @@
-r"""SpiNNaker2's neurons on tensors, bit for bit as `arithmetic` has them, with a gradient.
-
-Everything is float32, one rounding for each operation, in the order of `arithmetic`; sums of
-weights are whole numbers that float32 holds.
-"""
+"""SpiNNaker2 on torch tensors, with gradients: `arithmetic`'s own operations in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, ModelError
 from neurodeploy.program import POTENTIAL, Neurons, Synapses
+from neurodeploy.targets.spinnaker2 import arithmetic
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
-from neurodeploy.targets.spinnaker2.machine import check_refractory, registers_of, resets_to
-from neurodeploy.targets.spinnaker2.models import model_of
-from neurodeploy.torch.cells import Advanced, SpikeGrad, State, slope
-from neurodeploy.torch.straight import Steps
+from neurodeploy.targets.spinnaker2.machine import check_refractory, resets_to
+from neurodeploy.targets.spinnaker2.models import Model, model_of
+from neurodeploy.targets.spinnaker2.scale import NEVER
+from neurodeploy.torch.cells import Group, Levels, Ran, Register, Registers, States
+from neurodeploy.torch.grids import multiples
 
 
-class SpiNNaker2Torch:
-    """The `TorchMachine` of SpiNNaker2."""
+@dataclass(frozen=True, eq=False)
+class SpiNNaker2Arithmetic:
+    """The `Arithmetic` of SpiNNaker2.
 
-    def grid(self, synapses: Synapses, target: Neurons) -> Steps:
-        """Whole numbers of as many bits as the largest weight has, within the model's limits."""
-        low, high = model_of(target).weights
-        most = (1 << int(np.abs(synapses.weight).max(initial=1)).bit_length()) - 1
-        least = 0 if synapses.port != "current" else max(low, -most)
-        return Steps(1.0, float(least), float(min(high, most)))
-
-    def activation(self, total: Tensor, synapses: Synapses, most: float) -> Tensor:
-        """The sum itself; raises `InputError` where float32 might round it."""
-        if most > EXACT:
-            raise InputError(
-                f"weights that arrive in one tick may sum up to {most:,.0f}; float32 holds every "
-                f"integer up to {EXACT:,} only",
-                node=synapses.name,
-            )
-        return total.float()
-
-    def cells(
-        self,
-        population: Neurons,
-        own: NDArray[np.int64],
-        spike_grad: SpikeGrad,
-        trained: Collection[str],
-    ) -> Lif:
-        """Raises `InputError` for a refractory period."""
-        check_refractory(population, model_of(population))
-        return Lif(population, own, spike_grad, trained)
-
-
-class Lif(nn.Module):
-    """One population; `bias` (i_offset) and `threshold` are registers in float32."""
-
-    dtype = torch.float32
-
-    def __init__(
-        self,
-        population: Neurons,
-        own: NDArray[np.int64],
-        spike_grad: SpikeGrad,
-        trained: Collection[str],
-    ) -> None:
-        super().__init__()
-        self.population, self.spike_grad = population, spike_grad
-        self.model, self.to = model_of(population), resets_to(population)
-        self.ports = self.model.ports
-        registers = registers_of(population)
-        for name in ("alpha_decay", "v_reset", "exc_decay", "inh_decay", "v_init"):
-            self.register_buffer(name, torch.from_numpy(registers[name].copy()))
-        self.register_buffer("own", torch.from_numpy(own.astype(np.float32)))
-        self.register_buffer("unit", torch.from_numpy(population.unit.reshape(-1).copy()))
-        for name, register in (("bias", "i_offset"), ("threshold", "threshold")):
-            values = torch.from_numpy(population.float_register(register).reshape(-1).copy())
-            if name in trained:
-                setattr(self, name, nn.Parameter(values))
-            else:
-                self.register_buffer(name, values)
-
-    def start(self, samples: int) -> State:
-        """As `machine.settled`; raises `InputError` where a neuron would spike before any input."""
-        v = self.v_init
-        for tick in range(self.population.depth):
-            v = v * self.alpha_decay + (0.0 + self.bias)
-            if bool((v >= self.threshold).any()):
-                raise InputError(
-                    f"neurons spike at tick {tick} already, but input reaches them at tick "
-                    f"{self.population.depth}",
-                    node=self.population.name,
-                    hint="Lower v_init or i_offset.",
-                )
-        size = (samples, self.population.size)
-        zero = torch.zeros(size, device=v.device)
-        return v.expand(size), zero, zero, zero
-
-    def forward(
-        self, currents: Mapping[str, Tensor], state: State, first: int, record: bool
-    ) -> Advanced:
-        exc = currents[self.model.ports[0]]
-        inh = currents.get("inhibitory")
-        if inh is None:
-            inh = torch.zeros((), device=exc.device).expand(exc.shape)
-        kept: dict[str, Tensor] = {}
-        decays = (self.exc_decay, self.inh_decay) if self.model.filtered else None
-        constants = (
-            self.alpha_decay, self.v_reset if self.to else None, decays, self.own, self.unit,
-            self.spike_grad, kept, record,
-        )  # fmt: skip
-        spikes, potential, *after = _Lif.apply(  # type: ignore[no-untyped-call]
-            exc, inh, self.bias, self.threshold, *state, constants
-        )
-        return Advanced(spikes, potential, tuple(after), kept)
-
-    def registers(self) -> dict[str, NDArray[Any]]:
-        return {
-            name: values.detach().cpu().numpy().copy()
-            for name, values in (("i_offset", self.bias), ("threshold", self.threshold))
-        }
-
-
-class _Lif(torch.autograd.Function):
-    r"""Ticks t of e' = e d + x, i' = i f + y, p = v a + (e' - i' + o), s = [p >= V], and a reset.
-
-    Without synaptic currents e' = x and i' = y.  v' = R where s and the reset is one to R, and else
-    p - V s.  Backwards, with :math:`\sigma` the surrogate's derivative and no gradient through s in
-    the reset (nor through what a neuron's own spike adds),
-
-    .. math::
-        \bar p_t &= \bar P_t + \sigma_t \bar S_t + (1 - s_t)\ \mathrm{or}\ 1\ \cdot \bar v_t \\
-        \bar x_t &= \bar e_t = \bar p_t + d \bar e_{t+1}, \quad
-        \bar y_t = \bar i_t = -\bar p_t + f \bar i_{t+1}, \quad \bar v_{t-1} = a \bar p_t
+    `models`: of each population, by name.
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        exc: Tensor,
-        inh: Tensor,
-        offset: Tensor,
-        threshold: Tensor,
-        v: Tensor,
-        e: Tensor,
-        i: Tensor,
-        sent: Tensor,
-        constants: Any,
-    ) -> tuple[Tensor, ...]:
-        alpha, v_reset, decays, own, unit, spike_grad, kept, record = constants
-        potentials, vs, es, others = [], [], [], []
-        for t in range(exc.shape[1]):
-            x, y = exc[:, t] + own * sent, inh[:, t]
-            if decays is not None:
-                x, y = e * decays[0] + x, i * decays[1] + y
-                e, i = x, y
-            p = v * alpha + ((x - y) + offset)
-            fired = p >= threshold
-            v = torch.where(fired, p - threshold if v_reset is None else v_reset, p)
-            sent = fired.float()
-            potentials.append(p)
-            if record:
-                vs.append(v)
-                es.append(e)
-                others.append(i)
-        potential = torch.stack(potentials, 1)
-        if record:
-            kept.update({"v": torch.stack(vs, 1), POTENTIAL: potential})
-            if decays is not None:
-                kept.update({"exc": torch.stack(es, 1), "inh": torch.stack(others, 1)})
-        ctx.save_for_backward(potential, threshold, alpha, unit, offset)
-        ctx.decays, ctx.to, ctx.spike_grad = decays, v_reset is not None, spike_grad
-        return (potential >= threshold).float(), potential, v.clone(), e.clone(), i.clone(), sent
+    models: Mapping[str, Model]
 
-    @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any,
-        to_spikes: Tensor,
-        to_potential: Tensor,
-        to_v: Tensor,
-        to_e: Tensor,
-        to_i: Tensor,
-        to_sent: Tensor,
-    ) -> tuple[Tensor | None, ...]:
-        potential, threshold, alpha, unit, offset = ctx.saved_tensors
-        above = ((potential - threshold) / unit).float()
-        through = (slope(ctx.spike_grad, above) / unit).float() * to_spikes
-        fired = potential >= threshold
-        to_exc, to_inh = torch.empty_like(potential), torch.empty_like(potential)
-        to_threshold, to_offset = -through.sum((0, 1)), torch.zeros_like(potential[0, 0])
-        for t in range(potential.shape[1] - 1, -1, -1):
-            if not ctx.to:
-                to_threshold = to_threshold - (fired[:, t] * to_v).sum(0)
-            kept = to_v * ~fired[:, t] if ctx.to else to_v
-            to_p = to_potential[:, t] + through[:, t] + kept
-            to_offset = to_offset + to_p.sum(0)
-            to_v = alpha * to_p
-            to_x, to_y = to_p, -to_p
-            if ctx.decays is not None:
-                to_x, to_y = to_x + to_e, to_y + to_i
-                to_e, to_i = ctx.decays[0] * to_x, ctx.decays[1] * to_y
-            to_exc[:, t], to_inh[:, t] = to_x, to_y
-        if offset.numel() == 1:
-            to_offset = to_offset.sum(0, keepdim=True)
-        if threshold.numel() == 1:
-            to_threshold = to_threshold.sum(0, keepdim=True)
-        return to_exc, to_inh, to_offset, to_threshold, to_v, to_e, to_i, None, None
+    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+        """Multiples of the weights' common power of two up to the model's limits."""
+        low, high = self.models[synapses.target].weights
+        if synapses.port != "current":
+            low = 0
+        return multiples(synapses, together, low, high, least=1)
+
+    def activation(self, total: Tensor, synapses: Synapses, bound: float) -> Tensor:
+        """The sum itself."""
+        return total
+
+    def cells(self, population: Neurons, own: Any, bound: Mapping[str, float]) -> SpiNNaker2Cells:
+        """The neurons of one of `models.MODELS`.
+
+        Raises
+        ------
+        ModelError
+            Sums that float32 might round.
+        """
+        model = model_of(population)
+        check_refractory(population, model)
+        reach = max(bound.values(), default=0.0) + float(np.abs(own).max(initial=0))
+        if reach > EXACT:
+            raise ModelError(
+                f"weights that arrive in one tick may sum up to {reach:,.0f}; float32 holds every "
+                f"integer up to {EXACT:,} only",
+                node=population.name,
+                hint="Reduce the fan-in.",
+            )
+        silent = bool(np.all(population.float_register("threshold") == np.float32(NEVER)))
+        return SpiNNaker2Cells(
+            name=population.name,
+            size=population.size,
+            depth=population.depth,
+            model=model,
+            to=resets_to(population),
+            own=torch.from_numpy(own.astype(np.float32)) if np.any(own) else None,
+            threshold=not silent,
+        )
+
+
+def arithmetic_of(populations: tuple[Neurons, ...]) -> SpiNNaker2Arithmetic:
+    """Raises `InputError` for neurons that the chip does not have."""
+    return SpiNNaker2Arithmetic({p.name: model_of(p) for p in populations})
+
+
+@dataclass(frozen=True, eq=False)
+class SpiNNaker2Cells:
+    """Neurons of one of `models.MODELS`.
+
+    Attributes
+    ----------
+    to: whether a spike sets v to `v_reset`; otherwise it subtracts the threshold.
+    own: what a neuron's spike adds to its next current, (neurons,); None if nothing.
+    threshold: whether they have one that can be reached.
+    """
+
+    name: str
+    size: int
+    depth: int
+    model: Model
+    to: bool
+    own: Tensor | None
+    threshold: bool
+    dtype = torch.float32
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return self.model.ports
+
+    @property
+    def trained(self) -> Mapping[Group, Register]:
+        """The threshold, and, where no synaptic current filters it, the constant input."""
+        largest = float(np.finfo(np.float32).max)
+        found: dict[Group, Register] = {}
+        if self.threshold:
+            smallest = float(np.finfo(np.float32).tiny)
+            found["threshold"] = Register("threshold", Levels(0, smallest, largest))
+        if not self.model.filtered:
+            found["bias"] = Register("i_offset", Levels(0, -largest, largest))
+        return found
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("threshold", "i_offset")
+
+    def following(self, registers: dict[str, Tensor]) -> dict[str, Tensor]:
+        """None follows from another."""
+        return registers
+
+    def prepare(self, registers: Registers) -> dict[str, Tensor]:
+        """The registers as they are."""
+        return dict(registers)
+
+    def start(self, registers: Registers, samples: int) -> States:
+        """v after `depth` ticks without input (see `machine.settled`), no currents, no spike.
+
+        Raises
+        ------
+        InputError
+            A neuron reaches its threshold meanwhile.
+        """
+        v = registers["v_init"]
+        for tick in range(self.depth):
+            v = arithmetic.integrate(v, 0.0, registers["alpha_decay"], registers["i_offset"])
+            if bool(arithmetic.fires(v, registers["threshold"]).any()):
+                raise InputError(
+                    f"neurons spike at tick {tick} already, but input reaches them at tick "
+                    f"{self.depth}",
+                    node=self.name,
+                    hint="Lower v_init or i_offset, or train with a lower learning rate.",
+                )
+        v = v.expand(samples, self.size)
+        zero = torch.zeros_like(v)
+        currents = (zero, zero) if self.model.filtered else ()
+        return (v, *currents, torch.zeros_like(v, dtype=torch.bool))
+
+    def fires(self, potential: Tensor, threshold: Tensor) -> Tensor:
+        """See `arithmetic.fires`."""
+        fired: Tensor = arithmetic.fires(potential, threshold)
+        return fired
+
+    def run(
+        self,
+        currents: Mapping[str, Tensor],
+        states: States,
+        constants: Registers,
+        first: int,
+        record: bool,
+    ) -> Ran:
+        """The tick of `arithmetic.run`."""
+        current = currents[self.ports[0]]
+        inhibitory = currents.get("inhibitory")
+        own = None if self.own is None else self.own.to(current.device)
+        potentials = torch.empty_like(current)
+        kept: dict[str, list[Tensor]] = {name: [] for name in self.model.states} if record else {}
+        v, *filtered, fired = states
+        for t in range(len(current)):
+            x = current[t] if own is None else current[t] + own * fired
+            if filtered:
+                y = torch.zeros_like(x) if inhibitory is None else inhibitory[t]
+                x = arithmetic.decay_current(filtered[0], constants["exc_decay"], x)
+                y = arithmetic.decay_current(filtered[1], constants["inh_decay"], y)
+                filtered = [x, y]
+                x = x - y
+            p = arithmetic.integrate(v, x, constants["alpha_decay"], constants["i_offset"])
+            potentials[t] = p
+            fired = arithmetic.fires(p, constants["threshold"])
+            if self.to:
+                v = torch.where(fired, constants["v_reset"], p)
+            else:
+                v = torch.where(fired, p - constants["threshold"], p)
+            if record:
+                now = dict(zip(("exc", "inh"), filtered, strict=False)) | {"v": v, POTENTIAL: p}
+                for name, values in kept.items():
+                    values.append(now[name])
+        recorded = {name: torch.stack(values) for name, values in kept.items()}
+        return Ran(potentials, (v, *filtered, fired), recorded)
+
+    def back(
+        self,
+        gradient: Tensor,
+        states: States,
+        potential: Tensor,
+        constants: Registers,
+        first: int,
+        clipped: bool,
+    ) -> tuple[dict[str, Tensor], States, dict[str, Tensor]]:
+        r"""Of :math:`p_t = \alpha v_{t-1} + x_t + c`, and v_t = p_t (1 - S_t) or p_t - θ S_t.
+
+        With S detached: v passes its gradient to p where it was not set to v_reset, and to -θ S.
+        """
+        fired = self.fires(potential, constants["threshold"])
+        alpha = constants["alpha_decay"]
+        v, *filtered = states
+        direct = torch.empty_like(gradient)
+        resets = torch.empty_like(gradient)
+        through = [torch.empty_like(gradient) for _ in filtered]
+        decays = [constants[name] for name in ("exc_decay", "inh_decay")[: len(filtered)]]
+        for t in reversed(range(len(gradient))):
+            resets[t] = v
+            p = gradient[t] + (v.masked_fill(fired[t], 0) if self.to else v)
+            direct[t] = p
+            v = p * alpha
+            for index, sign in enumerate((1, -1)[: len(filtered)]):
+                total = filtered[index] + sign * p
+                through[index][t] = total
+                filtered[index] = total * decays[index]
+        learned = {"i_offset": direct}
+        if not self.to:
+            learned["threshold"] = -resets * fired
+        currents = dict(zip(self.ports, through or [direct], strict=True))
+        return currents, (v, *filtered), learned

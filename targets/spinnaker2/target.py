@@ -40,7 +40,7 @@ from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
 
 if TYPE_CHECKING:
-    from neurodeploy.torch.cells import TorchMachine
+    from neurodeploy.targets.spinnaker2.differentiable import SpiNNaker2Arithmetic
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,6 @@ class SpiNNaker2:
         }
         return lowering.lower(network, calibration, self.options, own)
 
-    def differentiable(self) -> TorchMachine:
-        """See `differentiable`."""
-        from neurodeploy.targets.spinnaker2.differentiable import SpiNNaker2Torch
-
-        return SpiNNaker2Torch()
-
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""
         return raising.raised(program, network)
@@ -98,6 +92,12 @@ class SpiNNaker2:
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
         return evidence.evidence(program)
+
+    def differentiable(self, program: Program) -> SpiNNaker2Arithmetic:
+        """See `differentiable.SpiNNaker2Arithmetic`."""
+        from neurodeploy.targets.spinnaker2.differentiable import arithmetic_of
+
+        return arithmetic_of(program.populations)
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

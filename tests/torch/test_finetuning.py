@@ -29,7 +29,7 @@ GRAPH = chain(
 )
 Y = np.arange(120) % 3
 X = (RNG.random((120, 8, 1, 6, 6)) < RNG.random((3, 1, 1, 6, 6))[Y]).astype(np.uint8)
-RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.02, validation=0.2)
+RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.1, validation=0.2)
 
 
 def tuned(target: str = "loihi2", **changes: Any) -> Tuned:
@@ -132,7 +132,7 @@ def test_what_cannot_be_tuned_is_refused() -> None:
         tuned(bits=1)
     with pytest.raises(InputError, match="labels have shape"):
         tuned(labels=Y[:-1])
-    with pytest.raises(InputError, match="epochs is 0.*batch_size is 0.*price is -1"):
+    with pytest.raises(InputError, match=r"epochs is 0.*batch_size is 0.*price is -1"):
         Recipe(epochs=0, batch_size=0, price=-1)
     matrix = network(
         (1, 5, 5),
@@ -179,4 +179,4 @@ def test_without_torch_the_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(COMMAND) == 2
-    assert "fine-tuning needs torch. pip install" in capsys.readouterr().err
+    assert "neurodeploy.torch needs torch. pip install" in capsys.readouterr().err
