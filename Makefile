@@ -11,7 +11,7 @@ SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/
 CONFIG := pyproject.toml setup.py constraints.txt
 NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava lava-shim nir bench models clean FORCE
+.PHONY: demo test lint types format lava lava-shim nir bench models finetuning clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,6 +36,12 @@ bench: lava nir
 # What models/README.md shows: every training system anew, on every data set, on both chips.
 models: .venv/.stamp
 	@.venv/bin/python -m neurodeploy.models.table
+
+# The tables of docs/training.md: half an hour.
+finetuning: .venv/.stamp
+	@.venv/bin/python -m benchmarks.finetuning --json docs/measured/finetuning.json
+	@.venv/bin/python -m benchmarks.spike_price --json docs/measured/spike_price.json
+	@NEURODEPLOY_WRITE_DOCS=1 .venv/bin/pytest -q tests/torch/test_training_docs.py
 
 lint: .venv/.stamp
 	@echo '[make] ruff'

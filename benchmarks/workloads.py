@@ -49,7 +49,7 @@ class Workload:
     net: nn.Sequential
     program: Program
     inputs: Spikes
-    lava: int = 15
+    lava: int = 40
 
     def only(self, samples: int) -> Workload:
         """The same with the first samples."""
@@ -133,7 +133,7 @@ def cnn(samples: int, steps: int = 100, *, rate: float = 0.1, density: float = 0
     inputs = spikes(samples, steps, (2, 34, 34), density)
     tune(net, inputs, rate)
     title = "CNN of the NIR paper, 34x34x2"
-    return Workload(title, net, program_of(net, inputs), inputs, lava=3)
+    return Workload(title, net, program_of(net, inputs), inputs, lava=6)
 
 
 def recurrent(
@@ -202,7 +202,7 @@ def pilotnet(samples: int) -> Workload:
     image = np.load(folder / "input.npy").transpose(3, 2, 1, 0).astype(np.uint8)
     inputs = np.stack([np.roll(image, SHIFT * i, axis=-1) for i in range(samples)])
     net = nn.Sequential(*modules)
-    return Workload("PilotNet of lava-dl", net, program_of(net, inputs), inputs, lava=2)
+    return Workload("PilotNet of lava-dl", net, program_of(net, inputs), inputs, lava=4)
 
 
 def ground_truth(name: str) -> Path:

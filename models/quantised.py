@@ -109,17 +109,30 @@ def build(
     """The untrained network: two convolutions with average pools and batch norms, a classifier.
 
     As in the paper a batch norm follows the pool, and no layer has a bias.  All neurons are
-    snnTorch's `Leaky` and hold their own state.
+    snnTorch's `Leaky` and hold their own state.  The first pool leaves some 8 x 8 places, and of
+    images below 16 x 16 half as many each way.
 
     Raises
     ------
-    InputError: for weights of less than 2 bits, or more than 8.
+    InputError: for a recipe with impossible values, or samples of less than 4 x 4.
     ModelError: for weights of few bits where Brevitas is not installed.
     """
-    if recipe.bits is not None and not 2 <= recipe.bits <= 8:
-        raise InputError(f"bits is {recipe.bits}, not within 2..8", node="recipe")
     channels, height, width = shape
-    n = recipe.channels
+    pool = max(2, min(height, width) // 8)
+    found = [
+        f"{name} is {getattr(recipe, name)}, not at least 1"
+        for name in ("half_period", "steps", "channels")
+        if getattr(recipe, name) < 1
+    ]
+    if recipe.bits is not None and not 2 <= recipe.bits <= 8:
+        found.append(f"bits is {recipe.bits}, not within 2..8")
+    if recipe.schedule not in ARMS:
+        found.append(f"schedule is {recipe.schedule!r}, not one of {', '.join(ARMS)}")
+    if min(height, width) < 4:
+        found.append(f"samples are {height} x {width}, and it pools by 4 at least")
+    if found:
+        raise InputError("; ".join(found), node="recipe")
+    n, places = recipe.channels, (height // pool // 2) * (width // pool // 2)
     options: dict[str, Any] = {"bias": False}
     conv: Any = nn.Conv2d
     linear: Any = nn.Linear
@@ -128,7 +141,7 @@ def build(
         options |= {"weight_bit_width": recipe.bits}
     layers = {
         "conv1": conv(channels, n, 3, padding=1, **options),
-        "pool1": nn.AvgPool2d(2),
+        "pool1": nn.AvgPool2d(pool),
         "norm1": nn.BatchNorm2d(n),
         "lif1": _neuron(recipe),
         "conv2": conv(n, 2 * n, 3, padding=1, **options),
@@ -136,7 +149,7 @@ def build(
         "norm2": nn.BatchNorm2d(2 * n),
         "lif2": _neuron(recipe),
         "flatten": nn.Flatten(),
-        "fc": linear(2 * n * (height // 4) * (width // 4), classes, **options),
+        "fc": linear(2 * n * places, classes, **options),
         "lif3": _neuron(recipe),
     }
     return SpikingNet(layers, recipe.steps)

@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrays import parse
 from neurodeploy.errors import FileError
 
 FORMAT = "neurodeploy-archive"
 VERSION = 2
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 100_000
+MAX_DEPTH = 100
 SEAL = 64
 """Bytes of the comment."""
 _ARRAY = "$array"
@@ -62,11 +64,12 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
             _add(archive, f"arrays/{index}.npy", member)
         archive.comment = bytes(SEAL)
     body = buffer.getvalue()[:-SEAL]
-    write_atomically(Path(path), body + _seal(body))
+    write_atomically(Path(path), body + seal(body))
     return digest
 
 
-def _seal(body: bytes | memoryview) -> bytes:
+def seal(body: bytes | memoryview) -> bytes:
+    """The check sum that follows `body` in a file."""
     return hashlib.sha256(body).hexdigest().encode()
 
 
@@ -87,13 +90,13 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_members(archive, path)
+            _check_members(archive, len(data))
             header = json.loads(archive.read("tree.json"))
             count = len(archive.namelist()) - 1
             members = [archive.read(f"arrays/{index}.npy") for index in range(count)]
-            arrays = [_array(member) for member in members]
-    except FileError:
-        raise
+            arrays = [parse(member) for member in members]
+    except FileError as error:
+        raise FileError(error.message, node=str(path)) from error
     except Exception as error:  # zipfile, json and numpy each raise their own
         raise FileError(
             f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=str(path)
@@ -107,12 +110,12 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         )
     try:
         digest = _digest(header.get("tree"), members)
-        tree = _restore(header["tree"], arrays)
+        tree = _restore(header["tree"], arrays, MAX_DEPTH)
     except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise FileError(
             f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
         ) from error
-    if digest != header.get("hash") or _seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
+    if digest != header.get("hash") or seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
         raise FileError("the content does not match its hash: the file was altered", node=str(path))
     if not isinstance(tree, dict):
         raise FileError("the archive holds no tree", node=str(path))
@@ -172,16 +175,18 @@ def _strip(value: Any, members: list[bytes]) -> Any:
     return value
 
 
-def _restore(value: Any, arrays: list[NDArray[Any]]) -> Any:
+def _restore(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
+    if not depth:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
         if set(value) == {_ARRAY}:
             index = value[_ARRAY]
             if type(index) is not int or index < 0:
                 raise IndexError(index)
             return arrays[index]
-        return {key: _restore(item, arrays) for key, item in value.items()}
+        return {key: _restore(item, arrays, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_restore(item, arrays) for item in value]
+        return [_restore(item, arrays, depth - 1) for item in value]
     return value
 
 
@@ -208,20 +213,19 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _array(data: bytes) -> NDArray[Any]:
-    array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False, max_header_size=10_000)
-    return np.asarray(array)
-
-
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
-        raise FileError(f"more than {MAX_MEMBERS} members", node=str(path))
+        raise FileError(f"more than {MAX_MEMBERS} members")
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or (
             member.filename != "tree.json" and not _ARRAY_NAME.fullmatch(member.filename)
         ):
-            raise FileError(f"unexpected member {member.filename!r}", node=str(path))
+            raise FileError(f"unexpected member {member.filename!r}")
+    if len({member.filename for member in members}) < len(members):
+        raise FileError("two members have one name")
+    if sum(member.file_size for member in members) > size:
+        raise FileError("its members overlap or are not whole")
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -50,12 +50,14 @@ def lowered(chip: Target, network: Network, trace: Trace, settings: Settings | N
         return chip.lower(network, trace)
     if not isinstance(chip, Explores):
         raise InputError("it has nothing to choose", node=f"target {chip.name}")
-    choices = {choice.name for choice in chip.choices}
+    choices = {choice.name: choice.values for choice in chip.choices}
     names = {population.name for population in network.populations}
-    if not names.issuperset(settings) or any(not choices.issuperset(o) for o in settings.values()):
+    own = [(name, value) for chosen in settings.values() for name, value in chosen.items()]
+    if not names.issuperset(settings) or any(v not in choices.get(name, ()) for name, v in own):
+        known = (f"{name} ({', '.join(f'{v:g}' for v in choices[name])})" for name in choices)
         raise InputError(
-            "settings of unknown populations, or unknown choices",
-            hint=f"Populations: {', '.join(sorted(names))}; for each: {', '.join(choices)}.",
+            "settings of unknown populations, or unknown choices or values",
+            hint=f"Populations: {', '.join(sorted(names))}; for each: {', '.join(known)}.",
         )
     return chip.lower_with(network, trace, settings)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.equivalence.dynamics import Dynamics
     from neurodeploy.mapping.cores import Cores
     from neurodeploy.mapping.placement import Placement
+    from neurodeploy.torch.cells import Arithmetic
 
 GROUP = "neurodeploy.targets"
 Progress = Callable[[float, str], None]
@@ -77,6 +78,32 @@ class Cells(Protocol):
         record: for each of `recorded` an array like a current to be filled, or nothing.
         messages: of a population that sends integers, an int32 array like a current to be filled;
             `words` are then written by the caller.
+        """
+
+
+@runtime_checkable
+class Adds(Cells, Protocol):
+    """Cells that add up what arrives by themselves, tile by tile.
+
+    Sums then stay in a core's own cache, and nothing but one kernel runs for a population.
+    """
+
+    def advance_on(
+        self,
+        sums: tuple[Any, ...],
+        current: NDArray[np.int32],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        """As `advance`, of neurons that only all-to-all synapses of 8 bits reach.
+
+        Parameters
+        ----------
+        sums: see `simulator.kernels.sum_rows`.
+        current: a buffer, (1, some samples, steps, 128).
         """
 
 
@@ -313,6 +340,14 @@ class Raises(Protocol):
         ModelError
             Weights that belong to no one connection.
         """
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A target whose programs can be trained; see `neurodeploy.torch.ChipModule`."""
+
+    def differentiable(self, program: Program) -> Arithmetic:
+        """Its arithmetic in torch; the only method that imports that."""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.cli import bundles, exploring, inspection, reporting, tables, verifying
+from neurodeploy.cli import bundles, exploring, finetuning, inspection, reporting, tables, verifying
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.files import backend_arguments, load_inputs
 from neurodeploy.cli.output import Output
@@ -271,6 +271,7 @@ COMMANDS = (
         _energy,
     ),
     exploring.explore,
+    finetuning.finetune,
     Command(
         "targets", "list installed targets", "neurodeploy targets", _targets_arguments, _targets
     ),

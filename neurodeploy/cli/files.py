@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.arrays import load
 from neurodeploy.errors import FileError
 from neurodeploy.trace import Spikes
-
-MAX_BYTES = 16 << 30
 
 
 def backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
@@ -30,9 +28,9 @@ def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
     Raises
     ------
     FileError
-        Missing, truncated, holding Python objects, or declaring more than 16 GiB.
+        As `arrays.load`, or no inputs in it.
     """
-    arrays = _load(path)
+    arrays = load(Path(path))
     if not isinstance(arrays, dict):
         return arrays
     if set(arrays) in ({"inputs"}, {"inputs", "labels"}):
@@ -45,7 +43,7 @@ def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
 
 def load_labels(path: str) -> NDArray[Any]:
     """Labels from `.npy`, or the member `labels` of an `.npz`."""
-    arrays = _load(path)
+    arrays = load(Path(path))
     if not isinstance(arrays, dict):
         return arrays
     if "labels" not in arrays:
@@ -61,7 +59,7 @@ def load_spikes(path: str) -> dict[str, Spikes]:
     FileError
         Not such a file, or values other than 0 to 255.
     """
-    arrays = _load(path)
+    arrays = load(Path(path))
     if not isinstance(arrays, dict):
         raise FileError("is one array, expected an .npz with one per population", node=path)
     found = {}
@@ -77,52 +75,3 @@ def load_spikes(path: str) -> dict[str, Spikes]:
         if not np.array_equal(found[name], array):
             raise FileError(f"{name} holds values that are no numbers of spikes", node=path)
     return found
-
-
-def _load(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    file = Path(path)
-    if not file.is_file():
-        raise FileError("no such file", node=path)
-    try:
-        _check_size(file)
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: np.asarray(loaded[name]) for name in loaded.files}
-    except FileError:
-        raise
-    except Exception as error:  # numpy and zipfile each raise their own
-        raise FileError(
-            f"not a complete .npy or .npz file ({type(error).__name__}: {error})", node=path
-        ) from error
-
-
-def _check_size(file: Path) -> None:
-    """Bound what would be allocated, from the headers alone."""
-    if not zipfile.is_zipfile(file):
-        with file.open("rb") as stream:
-            _check_header(stream, file)
-        return
-    with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-            raise FileError(f"declares more than {MAX_BYTES} bytes", node=str(file))
-        for member in archive.namelist():
-            with archive.open(member) as stream:
-                _check_header(stream, file)
-
-
-def _check_header(stream: Any, file: Path) -> None:
-    version = np.lib.format.read_magic(stream)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read(stream)
-    if dtype.hasobject:
-        raise FileError("holds Python objects, which are never loaded", node=str(file))
-    if any(n < 0 for n in shape):
-        raise FileError(f"declares the shape {shape}", node=str(file))
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > MAX_BYTES:
-        raise FileError(f"declares more than {MAX_BYTES} bytes", node=str(file))

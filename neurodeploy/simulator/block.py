@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,18 @@ from neurodeploy.simulator.kernels import list_events, list_values, pack, room
 from neurodeploy.simulator.layout import TILE
 from neurodeploy.simulator.plan import Link, Plan, Unit, stepwise
 from neurodeploy.simulator.scratch import Scratch
-from neurodeploy.simulator.synapses import WHOLE, Events, Part
+from neurodeploy.simulator.synapses import WHOLE, Bytes, Events, Part
+from neurodeploy.target import Adds
 from neurodeploy.trace import Messages
 
 HELPED_SIZE = 1 << 18
 """Currents that are worth one thread's while."""
+ROWS = 512
+"""Rows of one tile that are summed before its neurons take them: 256 KiB."""
 
 Words = NDArray[np.uint64]
 States = Mapping[str, Mapping[str, NDArray[Any]]]
+Record = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,44 @@ class Block:
     def _advance(self, unit: Unit, start: int, stop: int) -> None:
         """Steps start..stop - 1 of one population."""
         shape = (unit.layout.tiles, self.samples, stop - start, TILE)
+        states = self.states.get(unit.name, {})
+        record = tuple(self.scratch(name, shape, unit.cells.initial.dtype) for name in states)
+        if unit.adds is not None and stop - start > 1:
+            self._add_and_advance(unit, unit.adds, start, stop, record)
+        else:
+            self._sum_then_advance(unit, start, stop, record)
+        for name, values in zip(states, record, strict=True):
+            states[name][:, start:stop] = unit.layout.neurons(self._lanes(values))
+
+    def _add_and_advance(
+        self, unit: Unit, sums: Bytes, start: int, stop: int, record: Record
+    ) -> None:
+        """Sums and neurons in one kernel."""
+        (link,), cells = unit.links, cast(Adds, unit.cells)
+        events = self._events(link, start - link.delay, stop - link.delay)
+        steps, size = stop - start, unit.layout.tiles * self.samples * (stop - start) * TILE
+        shape = (1, min(self.samples, -(-ROWS // steps)), steps, TILE)
+
+        def run(part: Part) -> None:
+            tiles = part.of(unit.layout.tiles)
+            cells.advance_on(
+                sums.pending(events, link.shift, part),
+                self.scratch(f"sums {part.index}", shape, np.int32),
+                self.registers[unit.name][tiles],
+                self.words[unit.name],
+                start,
+                tiles.start,
+                tuple(values[tiles] for values in record),
+            )
+
+        self.helpers.divide(run, size)
+
+    def _sum_then_advance(self, unit: Unit, start: int, stop: int, record: Record) -> None:
+        """One after the other."""
+        shape = (unit.layout.tiles, self.samples, stop - start, TILE)
         currents = {
             port: self._current(unit, port, start, stop).reshape(shape) for port in unit.ports
         }
-        states = self.states.get(unit.name, {})
-        record = tuple(self.scratch(name, shape, unit.cells.initial.dtype) for name in states)
         words, registers = self.words[unit.name], self.registers[unit.name]
         messages = self.scratch("messages", shape, np.int32) if unit.graded else None
 
@@ -119,8 +156,6 @@ class Block:
             )
 
         self.helpers.divide(run, math.prod(shape))
-        for name, values in zip(states, record, strict=True):
-            states[name][:, start:stop] = unit.layout.neurons(self._lanes(values))
         if messages is not None:
             sent = np.ascontiguousarray(self._lanes(messages))
             self.messages[unit.name][:, start:stop] = sent

@@ -251,6 +251,20 @@ def add_bytes(
             put(current, place + 96, d << shift, fresh)
 
 
+@primitive
+def sum_rows(sums: Any, tile: Any, start: Any, stop: Any, current: Any) -> None:
+    """current = what `add_bytes` adds for rows start..stop - 1 of one tile.
+
+    Parameters
+    ----------
+    sums: events, first, last, weight, shift; see `add_bytes`.
+    current: int32, contiguous, at least (stop - start, 128), its beginning filled.
+    """
+    events, first, last, weight, shift = sums
+    one = weight[tile : tile + 1]
+    add_bytes(events, first[start:stop], last[start:stop], one, shift, True, current)
+
+
 @kernel
 def add_rows(
     events: Any,

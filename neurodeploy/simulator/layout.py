@@ -17,6 +17,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 TILE = 128
 WORD = 64
+HALVES = TILE // WORD
 ALIGNMENT = 64
 """Bytes of a cache line: no vector of a power of two of lanes should straddle two lines."""
 

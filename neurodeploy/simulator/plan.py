@@ -17,8 +17,8 @@ from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.simulator.layout import Layout
 from neurodeploy.simulator.ports import check_ports, reads
 from neurodeploy.simulator.scratch import Scratch
-from neurodeploy.simulator.synapses import Sums, lanes_of, prepare
-from neurodeploy.target import Cells, Machine
+from neurodeploy.simulator.synapses import Bytes, Sums, lanes_of, prepare
+from neurodeploy.target import Adds, Cells, Machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,15 @@ class Unit:
         """Of the states of a run."""
         state = self.cells.initial.dtype
         return state if state == np.float32 else np.dtype(np.int64)
+
+    @functools.cached_property
+    def adds(self) -> Bytes | None:
+        """The weights of its only link, where its cells can add them up by themselves."""
+        if len(self.links) != 1 or self.graded or not isinstance(self.cells, Adds):
+            return None
+        (link,) = self.links
+        plain = link.activation is None and link.port == self.cells.ports[0]
+        return link.sums if plain and isinstance(link.sums, Bytes) else None
 
     @functools.cached_property
     def ports(self) -> dict[str, tuple[Link, ...]]:

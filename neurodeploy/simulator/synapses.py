@@ -82,6 +82,11 @@ class Bytes:
 
     weight: NDArray[np.uint8]
 
+    def pending(self, events: Events, shift: int, part: Part) -> tuple[Any, ...]:
+        """What `kernels.sum_rows` takes, for the tiles of `part`."""
+        weight = self.weight[part.of(len(self.weight))]
+        return events.lanes, events.first, events.last, weight, shift
+
     def add(
         self,
         events: Events,

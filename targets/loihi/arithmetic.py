@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.simulator.jit import kernel, load, nonzero, primitive, store
-from neurodeploy.simulator.layout import TILE, WORD
+from neurodeploy.simulator.kernels import sum_rows
+from neurodeploy.simulator.layout import HALVES, TILE, WORD
 
 STATE_SHIFT = 6
 """Activations and thresholds are shifted left by this many bits to align with states."""
@@ -106,9 +107,15 @@ def update_u(u: Ints, activation: Ints, du: Ints) -> Ints:
 
 
 @primitive
+def sum_v(v: Ints, u: Ints, bias: Ints, dv: Ints) -> Ints:
+    """x = int32(decay(v, dv) + u + bias): v' before it saturates at 24 bits."""
+    return wrap_int32(decay(v, dv) + u + bias)
+
+
+@primitive
 def update_v(v: Ints, u: Ints, bias: Ints, dv: Ints) -> Ints:
-    """v' = clip(int32(decay(v, dv) + u + bias), -(2^23 - 1), 2^23 - 1)."""
-    x = wrap_int32(decay(v, dv) + u + bias)
+    """v' = clip(sum_v(v, u, bias, dv), -(2^23 - 1), 2^23 - 1)."""
+    x = sum_v(v, u, bias, dv)
     return np.minimum(np.maximum(x, 1 - STATE_LIMIT), STATE_LIMIT - 1)
 
 
@@ -157,6 +164,7 @@ def fits_int32(du: Ints, dv: Ints, vth: Ints, *others: Ints) -> bool:
 @kernel
 def run_lif(
     current: Any,
+    sums: Any,
     registers: Any,
     own: Any,
     forgets_u: Any,
@@ -179,7 +187,9 @@ def run_lif(
 
     Parameters
     ----------
-    current: int32 or int64 (tiles, samples, steps, 128), summed activations.
+    current: int32 or int64 (tiles, samples, steps, 128), summed activations; or a buffer for them,
+        int32 (1, some samples, steps, 128), where there are `sums`.
+    sums: what to add up, see `kernels.sum_rows`, or None.
     registers: (tiles, 4, 128), of the same dtype: du, dv, vth, bias.
     own: (tiles, 128), of the same dtype: the activation by a neuron's own spike; None if all are 0.
     forgets_u, forgets_v, keeps_v: whether every du is 4095, every dv 4096, every dv 0.
@@ -193,22 +203,29 @@ def run_lif(
     u_out, v_out, potential: like `current`: the states after the step, and v as it was compared
         with the threshold.
     """
-    tiles, samples, steps, _ = current.shape
-    for half in range(tiles * TILE // WORD):
-        tile, lane = half * WORD // TILE, half * WORD % TILE
+    tiles, samples = state.shape[:2]
+    _, group, steps, _ = current.shape
+    groups = -(-samples // group)
+    for i in range(tiles * groups * HALVES):
+        tile, half = i // (groups * HALVES), i % HALVES
+        start, lane = i // HALVES % groups * group, half * WORD
+        stop = min(start + group, samples)
+        if sums is not None and half == 0:
+            sum_rows(sums, tile, start * steps, stop * steps, current)
         p = tile * 4 * TILE + lane
         du, dv = load(registers, p, WORD), load(registers, p + TILE, WORD)
         vth, bias = load(registers, p + 2 * TILE, WORD), load(registers, p + 3 * TILE, WORD)
         if own is not None:
             back = load(own, tile * TILE + lane, WORD)
-        for b in range(samples):
+        for b in range(start, stop):
             q = (tile * samples + b) * 3 * TILE + lane
             u, v = load(state, q, WORD), load(state, q + TILE, WORD)
             if own is not None:
                 late = load(state, q + 2 * TILE, WORD)
             at = (tile * samples + b) * steps * TILE + lane
+            x = at if sums is None else (b - start) * steps * TILE + lane
             for t in range(steps):
-                a = load(current, at, WORD)
+                a = load(current, x, WORD)
                 if own is not None:
                     a = wrap_int32(a + late)
                 if restart is not None and restart[t]:
@@ -231,11 +248,12 @@ def run_lif(
                 v = reset(v, fired)
                 if own is not None:
                     late = back * fired
-                words[b, step + t, first * TILE // WORD + half] = nonzero(fired)
+                words[b, step + t, (first + tile) * HALVES + half] = nonzero(fired)
                 if record:
                     store(u_out, at, u)
                     store(v_out, at, v)
                 at += TILE
+                x += TILE
             store(state, q, u)
             store(state, q + TILE, v)
             if own is not None:

@@ -179,16 +179,43 @@ class _Compiled:
         messages: NDArray[np.int32] | None,
     ) -> None:
         current = currents["current"]
-        part = slice(first, first + len(current))
         biases = None
         if "bias" in currents:
+            part = slice(first, first + len(current))
             mantissa, exponent = self.bias[part, None, None].transpose(3, 0, 1, 2, 4)
             biases = arithmetic.bias_current(mantissa + currents["bias"], exponent)
             biases = biases.astype(current.dtype)
+        self._run(current, None, biases, state, words, step, first, record)
+
+    def advance_on(
+        self,
+        sums: tuple[Any, ...],
+        current: NDArray[np.int32],
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        self._run(current, sums, None, state, words, step, first, record)
+
+    def _run(
+        self,
+        current: NDArray[Any],
+        sums: tuple[Any, ...] | None,
+        biases: NDArray[Any] | None,
+        state: NDArray[Any],
+        words: NDArray[np.uint64],
+        step: int,
+        first: int,
+        record: tuple[NDArray[Any], ...],
+    ) -> None:
+        part = slice(first, first + len(state))
         nothing = np.empty((0, 0, 0, 0), current.dtype)
         u, v, potential = record or (nothing, nothing, nothing)
         arithmetic.run_lif(
             current,
+            sums,
             self.registers[part],
             None if self.own is None else self.own[part],
             *self.flags,

@@ -45,6 +45,7 @@ from neurodeploy.trace import Trace
 
 if TYPE_CHECKING:
     from neurodeploy.costs.validation import Anchor
+    from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,12 @@ class Loihi:
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""
         return Neurocores(self.chip)
+
+    def differentiable(self, program: Program) -> LoihiArithmetic:
+        """See `differentiable.LoihiArithmetic`."""
+        from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
+
+        return LoihiArithmetic()
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

@@ -7,7 +7,7 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from neurodeploy.targets.spinnaker2.models import SEMANTICS
 from neurodeploy.targets.spinnaker2.options import MOST_BITS, Options
 from neurodeploy.targets.spinnaker2.pes import Pes
 from neurodeploy.trace import Messages, Trace
+
+if TYPE_CHECKING:
+    from neurodeploy.targets.spinnaker2.differentiable import SpiNNaker2Arithmetic
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ class SpiNNaker2:
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
         return evidence.evidence(program)
+
+    def differentiable(self, program: Program) -> SpiNNaker2Arithmetic:
+        """See `differentiable.SpiNNaker2Arithmetic`."""
+        from neurodeploy.targets.spinnaker2.differentiable import arithmetic_of
+
+        return arithmetic_of(program.populations)
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.cli import files
+from neurodeploy import arrays
 from neurodeploy.cli.files import load_inputs, load_labels
 from neurodeploy.errors import FileError
 
@@ -122,7 +122,7 @@ def test_impossible_headers(tmp_path: Path, shape: str) -> None:
 
 def test_compression_bombs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "x.npz", inputs=np.zeros((64, 1024), np.uint8))
-    monkeypatch.setattr(files, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(arrays, "MAX_BYTES", 50_000)
     assert "declares more than 50000 bytes" in refused(load_inputs, tmp_path / "x.npz")
 
 

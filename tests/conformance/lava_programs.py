@@ -9,6 +9,7 @@ saturate and bits are cut off.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,12 +67,13 @@ class _Builder:
         return int(self.rng.integers(low, high, endpoint=True))
 
 
-def random_case(seed: int, model: str | None = None) -> Case:
-    """A program of one or two inputs and two to four populations, the first of them of `model`."""
+def random_case(seed: int, model: str | None = None, models: Sequence[str] = tuple(MODELS)) -> Case:
+    """A program of one or two inputs and two to four populations, the first of them of `model`, the
+    others of any of `models`."""
     build = _Builder(np.random.default_rng(seed))
     ports = [_input(build, f"in{i}") for i in range(build.size(1, 2))]
     for index in range(build.size(2, 4)):
-        chosen = model if index == 0 and model else build.any_of(list(MODELS))
+        chosen = model if index == 0 and model else build.any_of(models)
         _population(build, f"n{index}", chosen)
     for source in build.sources[len(ports) :]:
         _feedback(build, source)

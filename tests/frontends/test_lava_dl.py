@@ -467,7 +467,7 @@ FILES: dict[str, tuple[Callable[[h5py.File], None], str]] = {
             drop("layer/0/bias")(file),
             file.create_dataset("layer/0/bias", data=file["layer"].ref, dtype=h5py.ref_dtype),
         )[0],
-        "bias is object, expected whole numbers",
+        "holds neither numbers nor texts",
     ),
 }
 

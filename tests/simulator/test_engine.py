@@ -263,10 +263,12 @@ def assert_same(a: Trace, b: Trace, names: list[str]) -> None:
     st.one_of(programs(), programs(plain=True)), st.integers(0, 2**32 - 1), st.integers(1, 5),
     st.integers(1, 12), st.integers(1, 3),
     st.sampled_from([1, 2000, 30_000, 1 << 21]), st.sampled_from([1, 200, 1 << 18]),
+    st.sampled_from([1, 9, 1 << 9]),
 )  # fmt: skip
 def test_any_program_however_it_is_cut(
-    program: Program, seed: int, samples: int, steps: int, threads: int, size: int, helped: int
-) -> None:
+    program: Program, seed: int, samples: int, steps: int, threads: int, size: int, helped: int,
+    rows: int,
+) -> None:  # fmt: skip
     """Batch size, number of threads, chunks and the width of the arithmetic change no bit."""
     names = [p.name for p in program.populations]
     spikes = inputs_for(program, seed, samples, steps)
@@ -274,6 +276,7 @@ def test_any_program_however_it_is_cut(
     with (
         mock.patch.object(engine, "BLOCK_BYTES", size),
         mock.patch.object(block, "HELPED_SIZE", helped),
+        mock.patch.object(block, "ROWS", rows),
     ):
         for machine in MACHINES.values():
             found = simulate(program, spikes, machine, record=names, threads=threads)
@@ -283,9 +286,30 @@ def test_any_program_however_it_is_cut(
                 assert np.array_equal(alone.spikes[name], expected.spikes[name][-1:])
 
 
+@pytest.mark.parametrize("rows", [1, 100, 1 << 9])
+@pytest.mark.parametrize("helped", [1, 1 << 30])
+def test_neurons_that_add_up_what_arrives(rows: int, helped: int) -> None:
+    """Several tiles, several groups of samples: as with sums and neurons one after the other."""
+    rng = np.random.default_rng(0)
+    registers = {"du": 1000, "dv": 100, "vth": 300, "bias_mant": 3, "bias_exp": 2, "u0": 0, "v0": 0}
+    neurons = Neurons(
+        "out", (300,), 1, {k: np.array([v]) for k, v in registers.items()}, np.ones(1)
+    )
+    weight = 4 * rng.integers(-30, 40, (300, 90))
+    synapses = Synapses("in->out", "in", "out", "dense", weight, 1, (90,), (300,))
+    program = Program("loihi2", (InputPort("in", (90,)),), (neurons,), (synapses,), ("out",), {})
+    spikes = (rng.random((7, 40, 90)) < 0.2).astype(np.uint8)
+    prepared = plan(program, MACHINE)
+    assert prepared.units[0].adds is not None
+    expected = model(program, spikes)
+    assert 0.05 < expected.spikes["out"].mean() < 0.95
+    with mock.patch.object(block, "ROWS", rows), mock.patch.object(block, "HELPED_SIZE", helped):
+        assert_same(run(prepared, spikes, record=["out"], threads=2), expected, ["out"])
+
+
 def test_the_random_programs_spike_and_have_cycles() -> None:
     """Otherwise the test above proves little."""
-    rates, cycles, narrow, links = [], [], [], []
+    rates, cycles, narrow, links, adds = [], [], [], [], []
 
     @settings(max_examples=100, database=None, derandomize=True)
     @given(st.one_of(programs(), programs(plain=True)))
@@ -296,12 +320,14 @@ def test_the_random_programs_spike_and_have_cycles() -> None:
         cycles.append(max(len(g) * stepwise(g) for g in prepared.groups))
         narrow.extend(unit.cells.initial.dtype == np.int32 for unit in prepared.units)
         links.extend(link for unit in prepared.units for link in unit.links)
+        adds.extend(unit.adds is not None for unit in prepared.units)
 
     look()
     assert np.mean([0.02 < rate < 0.98 for rate in rates]) > 0.3
     assert np.mean([size > 0 for size in cycles]) > 0.2
     assert max(cycles) > 1
     assert 0.2 < np.mean(narrow) < 0.95
+    assert np.mean(adds) > 0.05
     assert np.mean([link.graded for link in links]) > 0.1
     assert np.mean([2 <= link.delay < 12 for link in links]) > 0.1
     assert {link.port for link in links} == {"current", "second", "bias"}

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import LavaError
+from neurodeploy.arrays import load
+from neurodeploy.errors import FileError, LavaError
 from neurodeploy.targets.loihi.lava import environment as env
 from neurodeploy.targets.loihi.lava.checks import validate
 from neurodeploy.targets.loihi.lava.environment import LavaEnvironment
@@ -258,13 +259,14 @@ def read_results(
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays that a worker left; raises `LavaError` where that is no archive of them."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except FileNotFoundError:
-        problem = "is missing"
-    except Exception as error:  # numpy and zipfile raise whatever their parsing meets
-        problem = f"is no archive of arrays ({error})"
-    raise LavaError(f"the Lava worker answered garbage: {path.name} {problem}")
+        arrays = load(path)
+    except FileError as error:
+        raise LavaError(
+            f"the Lava worker answered garbage: {path.name}: {error.message}"
+        ) from error
+    if not isinstance(arrays, dict):
+        raise LavaError(f"the Lava worker answered garbage: {path.name} is one array")
+    return arrays
 
 
 def checked(

@@ -258,11 +258,20 @@ def read_report(path: str | Path, program: Program) -> Report:
 
 
 def _check(report: Report) -> None:
-    """Raises `FileError` where nothing ran, else what reading a wrong field raises."""
+    """Raises `FileError` where nothing ran, else what reading a wrong field raises.
+
+    Afterwards no field that `Report` reads is missing or of another type.
+    """
+    if type(report.data["ticks"]) is not int:
+        raise TypeError("its ticks are no whole number")
     if "spinnaker2" not in report.data["versions"] or not report.samples:
         said = "; ".join(report.problems) or "it says nothing more"
         raise FileError(f"no sample ran to the end: {said}", node=str(report.path))
     logger.info("%s: %d samples, %d problems", report.title, report.samples, len(report.problems))
+    for entry in report._entries:
+        texts = [*entry["spikes"].values(), *(p["values"] for p in entry["potentials"].values())]
+        if not all(isinstance(text, str) for text in (entry["inputs"], *texts)):
+            raise TypeError("a recording is no text")
     measured = report.measured if report.real else {}
     if not all(math.isfinite(q.low) and math.isfinite(q.high) for q in measured.values()):
         raise ValueError("a measured value is not finite")
