@@ -38,7 +38,8 @@ from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
 from neurodeploy.models.layerwise import reset, time_major
 from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
-from neurodeploy.models.training import History, loop, session
+from neurodeploy.models.training import loop, session
+from neurodeploy.torch.epochs import History
 
 DATA = ("digits",)
 LEAST = {"steps": 2, "iterations": 1, "warm_up": 0, "layers": 1, "hidden": 1}

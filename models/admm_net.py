@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class AdmmNet(nn.Module):
         super().__init__()
         self.steps, self.decay = steps, decay
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes[:-1]):
             layers += [
                 nn.Linear(inputs, outputs, bias=False),
                 snn.Leaky(beta=decay, threshold=threshold, init_hidden=True),
@@ -65,7 +66,8 @@ def execute(net: AdmmNet, x: NDArray[Any]) -> tuple[Tensor, Tensor]:
     reset(net)
     with one_thread(), torch.no_grad():
         spikes = time_major(torch.from_numpy(encode(x, net.steps))).flatten(2)
-        for linear, neurons in zip(net.body[1::2], net.body[2::2], strict=True):
+        layers = list(net.body)[1:]
+        for linear, neurons in zip(layers[::2], layers[1::2], strict=True):
             spikes = spikes_of(neurons, linear(spikes))
         currents = net.readout(spikes)
         potentials = torch.stack([net.potential(current)[1] for current in currents])
