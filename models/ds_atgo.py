@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import snntorch as snn
@@ -168,7 +168,21 @@ class DeployedNet(nn.Module):
 def build(
     recipe: Recipe = RECIPE, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10
 ) -> ResidualNet:
-    """The untrained network for images (C, H, W)."""
+    """The untrained network for images (C, H, W).
+
+    Raises
+    ------
+    InputError: for a recipe with impossible values.
+    """
+    found = [
+        f"{name} is {getattr(recipe, name)}, not at least 1"
+        for name in ("steps", "width", "blocks")
+        if getattr(recipe, name) < 1
+    ]
+    if recipe.gradient not in get_args(Width):
+        found.append(f"gradient is {recipe.gradient!r}, not one of {', '.join(get_args(Width))}")
+    if found:
+        raise InputError("; ".join(found), node="recipe")
     return ResidualNet(math.prod(shape), classes, recipe)
 
 

@@ -114,15 +114,24 @@ def build(
 
     Raises
     ------
-    InputError: for samples of less than 4 x 4, or weights of less than 2 bits or more than 8.
+    InputError: for a recipe with impossible values, or samples of less than 4 x 4.
     ModelError: for weights of few bits where Brevitas is not installed.
     """
     channels, height, width = shape
     pool = max(2, min(height, width) // 8)
-    if min(height, width) < 4:
-        raise InputError(f"are {height} x {width}, and it pools by 4 at least", node="samples")
+    found = [
+        f"{name} is {getattr(recipe, name)}, not at least 1"
+        for name in ("half_period", "steps", "channels")
+        if getattr(recipe, name) < 1
+    ]
     if recipe.bits is not None and not 2 <= recipe.bits <= 8:
-        raise InputError(f"bits is {recipe.bits}, not within 2..8", node="recipe")
+        found.append(f"bits is {recipe.bits}, not within 2..8")
+    if recipe.schedule not in ARMS:
+        found.append(f"schedule is {recipe.schedule!r}, not one of {', '.join(ARMS)}")
+    if min(height, width) < 4:
+        found.append(f"samples are {height} x {width}, and it pools by 4 at least")
+    if found:
+        raise InputError("; ".join(found), node="recipe")
     n, places = recipe.channels, (height // pool // 2) * (width // pool // 2)
     options: dict[str, Any] = {"bias": False}
     conv: Any = nn.Conv2d

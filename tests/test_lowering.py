@@ -1,4 +1,4 @@
-"""What lowering does to weights and biases, undone; lowering that again changes no integer."""
+"""What lowering does to weights and biases, undone: lowering it again changes no integer."""
 
 from __future__ import annotations
 
