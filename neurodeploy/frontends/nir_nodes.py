@@ -195,7 +195,11 @@ def linear_map(node: nir.NIRNode, shape: Shape) -> tuple[tuple[LinearMap, ...], 
         kernel, stride, padding = map(_pair, (node.kernel_size, node.stride, node.padding))
         if min(*kernel, *stride) < 1:
             raise ModelError(f"kernel {kernel} and stride {stride} must be positive")
-        _bounded((*shape[:1], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))))
+        padded = _bounded(
+            (*shape[:1], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True)))
+        )
+        if any(k > n for k, n in zip(kernel, padded[1:], strict=True)):
+            raise ModelError(f"kernel {kernel} does not fit a padded input of {padded[1:]}")
         return (pool2d(shape, kernel, stride, padding, average=average),), None
     if isinstance(node, nir.Flatten):
         _check_declared(node.input_type.get("input"), shape)

@@ -210,7 +210,9 @@ def _edit(draws: random.Random, buffer: io.BytesIO) -> None:
             def collect(name: str, item: Any, groups: Any = groups, found: Any = found) -> None:
                 if isinstance(item, h5py.Group):
                     groups.append(item)
-                elif (item.size or 0) < SMALL and item.dtype.itemsize < SMALL:
+                elif (
+                    (item.size or 0) < SMALL and item.dtype.itemsize < SMALL and not item.is_virtual
+                ):
                     found.append(item)
 
             file.visititems(collect)
