@@ -40,9 +40,12 @@ def load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileError("no such file", node=str(path))
     try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as stream:
+        with path.open("rb") as stream:
+            one = not stream.read(2).startswith(b"PK")
+            stream.seek(0)
+            if one:
                 _check_header(stream, path.stat().st_size)
+        if one:
             return np.asarray(np.load(path, allow_pickle=False, max_header_size=MAX_HEADER))
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path.stat().st_size)
