@@ -32,6 +32,8 @@ from neurodeploy.targets.spinnaker2.unit import Unit, integrates
 
 NEVER = float(np.finfo(np.float32).max)
 """The threshold of neurons without one: no potential reaches it."""
+MOST_RESETS = 1024
+"""Self-synapses of one neuron."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ def choose(unit: Unit, options: Options) -> Numbers:
         return Numbers(scale, whole.astype(np.float32), none, 0.5 if strict else 0.0)
     if options.nearest_reset:
         scale = np.full(shape, most)
-        whole = np.rint(unit.whole * scale)
+        whole = _bounded(unit, np.rint(unit.whole * scale))
         return Numbers(
             scale, above(population.threshold * scale, strict=strict), -whole.astype(np.int64)
         )
@@ -132,6 +134,18 @@ def split(total: IntArray, limit: int) -> list[IntArray]:
     return parts
 
 
+def _bounded(unit: Unit, whole: FloatArray) -> FloatArray:
+    """Weights of self-synapses; raises `ModelError` for more of these than anyone can mean."""
+    needed = float(np.abs(whole).max(initial=0.0)) / unit.limit
+    if needed > MOST_RESETS:
+        raise ModelError(
+            f"a reset would take {needed:.3g} self-synapses, the limit is {MOST_RESETS}",
+            node=unit.population.name,
+            hint="Its threshold is so far beyond its weights that it may never spike.",
+        )
+    return whole
+
+
 def _whole(
     unit: Unit, amount: FloatArray, most: float, step: float | None
 ) -> tuple[FloatArray, FloatArray]:
@@ -142,8 +156,9 @@ def _whole(
         for lower in range(multiple, multiple // 2, -1):
             found = size * (lower / step)
             if np.all(np.abs(found - np.rint(found)) <= TOLERANCE * found):
-                return np.full(size.shape, lower / step), np.sign(amount) * np.rint(found)
-    whole = np.floor(size * most * (1 + TOLERANCE))
+                whole = _bounded(unit, np.rint(found))
+                return np.full(size.shape, lower / step), np.sign(amount) * whole
+    whole = _bounded(unit, np.floor(size * most * (1 + TOLERANCE)))
     lost = (whole == 0) & (size != 0)
     if np.any(lost):
         raise ModelError(

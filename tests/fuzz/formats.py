@@ -220,7 +220,7 @@ def _ndp() -> Format:
         elif kind < 3 * SHARE:
             _run(program, {p.name: _spikes(p.shape) for p in program.inputs})
         elif kind < 3.5 * SHARE:
-            nd.verify(program, {p.name: _spikes(p.shape) for p in program.inputs}, vendor_samples=0)
+            nd.replay(program)
 
     return Format("ndp", ".ndp", mutate, read)
 
