@@ -40,7 +40,7 @@ def spikes(how: str, shape: tuple[int, ...] = (2,), steps: int = STEPS) -> np.nd
 
 
 def everything(graph: nir.NIRGraph, target: str, inputs: np.ndarray[Any, Any]) -> Trace | None:
-    """Compile, run, verify with plain numpy and cost; the trace, or None where that is refused in one line."""
+    """Compile, run, verify with plain numpy and cost; None where one line refuses that."""
     try:
         program = nd.compile(graph, target=target, calibration=inputs)
         trace = nd.run(program, inputs)
