@@ -83,6 +83,13 @@ def test_a_compressed_archive_of_terabytes(
     assert not output.exists()
 
 
+def test_a_header_of_gigabytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + b"\xff" * 4 + b"{'descr': '|u1'}")
+    with pytest.raises(FileError, match="a header of 4294967295 bytes"):
+        arrays.load(path)
+
+
 def test_members_packed_in_a_way_that_takes_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
@@ -161,6 +168,10 @@ def deep(file: h5py.File) -> None:
         group = group.create_group("x")
 
 
+def many_sizes(file: h5py.File) -> None:
+    file["node/nodes/fc/input_shape"] = np.ones(1000, np.int64)
+
+
 def plugged_in(file: h5py.File) -> None:
     file.create_dataset("x", data=np.ones(3), compression=32004, allow_unknown_filter=True)
 
@@ -185,6 +196,7 @@ def repeated_text(file: h5py.File) -> None:
         (root_again, "second link"),
         (shared, "second link"),
         (deep, "nested deeper than 100"),
+        (many_sizes, "has 1000 sizes"),
         (plugged_in, "filter 32004"),
         (pointers, "neither numbers nor texts"),
         (repeated_text, "declares more than"),
@@ -249,6 +261,12 @@ def test_paths_that_double_at_every_branch() -> None:
     edges += [*((name, "lif") for name in last), ("lif", "output")]
     with pytest.raises(ModelError, match="more than 4096 paths"):
         load(nir.NIRGraph(nodes, edges, type_check=False))
+
+
+def test_a_pooling_window_that_does_not_fit() -> None:
+    pool = nir.AvgPool2d(np.array([1 << 24] * 2), np.array([1, 1]), np.array([0, 0]))
+    with pytest.raises(ModelError, match="does not fit"):
+        load(chain((1, 4, 4), pool=pool, lif=lif(0.5)))
 
 
 def test_many_nodes_that_are_large_together() -> None:
