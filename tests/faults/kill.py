@@ -211,7 +211,7 @@ def kill_lava(work: Work, kills: int, folder: Path, rng: random.Random) -> Row:
 def descendants(pid: int) -> list[int]:
     """Processes that a process started, and those that these did, but for resource trackers."""
     said = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(None, 2) for line in said.stdout.splitlines()]
     found: list[int] = []
