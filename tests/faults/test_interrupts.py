@@ -16,7 +16,7 @@ from tests.faults.kill import LIMIT, descendants, works
 
 MOMENTS = 6
 ENDED = {(130, "interrupted\n"), (-signal.SIGINT, "interrupted\n")}
-"""Where code that is a text was interrupted, Python ends itself by the signal: also 130 to a shell."""
+"""Where code that is a text was interrupted, Python ends by the signal: 130 to a shell, too."""
 
 
 @pytest.fixture(scope="module")
