@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,19 @@ def run(
         "wrong": wrong,
         "left behind": left,
     }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """As the documentation shows it."""
+    times = ", ".join(f"{name} {count:,}" for name, count in found["done"].items())
+    return "\n".join(
+        [
+            "| processes | seconds | done | corrupt or missing | left behind |",
+            "| --- | --- | --- | --- | --- |",
+            f"| {found['processes']} | {found['seconds']:.0f} | {times} | {len(found['wrong'])} | "
+            f"{len(found['left behind'])} |",
+        ]
+    )
 
 
 def main() -> int:
