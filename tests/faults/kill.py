@@ -83,7 +83,7 @@ def works(folder: Path) -> dict[str, Work]:
         fc3=nir.Linear(rng.normal(0.0, 0.3, (10, 60))),
         lif3=lif(np.full(10, 0.9), semantics=SUBTRACT),
     )
-    inputs = (rng.random((4096, 20, 40)) < 0.2).astype(np.uint8)
+    inputs = (rng.random((3072, 20, 40)) < 0.2).astype(np.uint8)
     np.save(folder / "x.npy", inputs)
     np.save(folder / "many.npy", np.concatenate([inputs, inputs[::-1]] * 2))
     np.save(folder / "few.npy", inputs[:200])
@@ -142,7 +142,7 @@ def kill_main(name: str, work: Work, kills: int, folder: Path, rng: random.Rando
     done = runs = equal = found = 0
     while done < kills:
         state = folder / f"state-{runs}"
-        for _ in range(min(rng.choice((1, 1, 2, 3)), kills - done)):
+        for _ in range(min(rng.choice((1, 2, 3)), kills - done)):
             process = start(work, state)
             try:
                 process.wait(rng.uniform(0.2, 1.0) * seconds)
@@ -211,7 +211,7 @@ def kill_lava(work: Work, kills: int, folder: Path, rng: random.Random) -> Row:
 def descendants(pid: int) -> list[int]:
     """Processes that a process started, and those that these did, but for resource trackers."""
     said = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(None, 2) for line in said.stdout.splitlines()]
     found: list[int] = []

@@ -15,6 +15,8 @@ import pytest
 from tests.faults.kill import LIMIT, descendants, works
 
 MOMENTS = 6
+ENDED = {(130, "interrupted\n"), (-signal.SIGINT, "interrupted\n")}
+"""Where code that is a text was interrupted, Python ends by the signal: 130 to a shell, too."""
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +53,11 @@ def test_a_verification_ends_at_once(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     rng, ended = random.Random(3), 0
     for _ in range(MOMENTS):
-        begun = time.monotonic()
         code, said, _ = interrupted(command, rng.uniform(0.3, 4.0))
         if code in (0, 1):
             continue
         ended += 1
-        assert (code, said) == (130, "interrupted\n"), time.monotonic() - begun
+        assert (code, said) in ENDED
         assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".")]
         assert not page.exists()
     assert ended
@@ -73,14 +74,15 @@ def test_lava_is_ended_too(folder: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + LIMIT
-    while not (its := descendants(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    its: list[int] = []
+    while not its and process.poll() is None:
+        time.sleep(0.1)
+        its = descendants(process.pid)
     time.sleep(1.0)
     its = descendants(process.pid) or its
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=LIMIT)
-    assert (process.returncode, said) == (130, "interrupted\n")
+    assert (process.returncode, said) in ENDED
     assert its
     for pid in its:
         with pytest.raises(ProcessLookupError):
