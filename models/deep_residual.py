@@ -58,7 +58,7 @@ class Recipe:
     beta: decay of snnTorch's `Leaky`; threshold 1, subtractive reset one step later.
     """
 
-    epochs: int = 6
+    epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
@@ -72,7 +72,8 @@ class Recipe:
 
 
 RECIPE = Recipe()
-PLAIN = replace(RECIPE, skip=False)
+SHORT = replace(RECIPE, epochs=6)
+PLAIN = replace(SHORT, skip=False)
 
 
 class Layer(nn.Module):
@@ -288,7 +289,7 @@ def ablation(seeds: Sequence[int] = (0, 1, 2)) -> tuple[Ablation, ...]:
     for what, recipe in (
         ("Test accuracy, plain, batch norm", PLAIN),
         ("Test accuracy, plain, no norm", replace(PLAIN, norm=False)),
-        ("Test accuracy, skips, batch norm", RECIPE),
+        ("Test accuracy, skips, batch norm", SHORT),
     ):
         arms = tuple(
             Arm(f"slope {slope:g}", accuracy(replace(recipe, slope=slope)))
