@@ -28,12 +28,11 @@ from neurodeploy.errors import InputError, ModelError
 from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
 from neurodeploy.models.integer_layers import integer_layers
-from neurodeploy.models.layerwise import reset, spikes_per_layer, time_major
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
-from neurodeploy.models.training import fit, one_thread, session
+from neurodeploy.models.layerwise import SpikingNet, check_samples, reset
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable
+from neurodeploy.models.training import fit, session
 
 DATA = ("digits", "glyphs28", "gestures")
-BATCH = 256  # samples that are computed at once where nothing is learned
 Schedule = Literal["fixed", "loss-dependent", "cosine", "one-shot"]
 
 
@@ -78,29 +77,6 @@ CLAIM = (
     "annealing along cosines takes quantised networks (close to) the state of the art on the more "
     "complex data sets (abstract); its table could not be read"
 )
-
-
-class SpikingNet(nn.Sequential):
-    """Layers by name, and for how many steps an image is shown."""
-
-    def __init__(self, layers: dict[str, nn.Module], steps: int) -> None:
-        super().__init__(OrderedDict(layers))
-        self.steps = steps
-
-    def spikes(self, x: Tensor) -> dict[str, Tensor]:
-        """Of every layer of neurons, (T, N, ...), for images (N, ...) or events (N, T, ...)."""
-        if x.ndim == 4:
-            return spikes_per_layer(self, x, self.steps)
-        return spikes_per_layer(self, time_major(x))
-
-    def responses(self, x: NDArray[Any], name: str) -> Tensor:
-        """The spikes of one layer, uint8 (N, T, ...), in evaluation mode; clears the state."""
-        self.eval()
-        with one_thread(), torch.no_grad():
-            parts = torch.split(torch.from_numpy(x), BATCH)
-            found = [self.spikes(part)[name].transpose(0, 1).to(torch.uint8) for part in parts]
-        reset(self)
-        return torch.cat(found)
 
 
 def build(
@@ -248,9 +224,7 @@ def evaluate(net: SpikingNet, x: NDArray[Any], y: NDArray[np.int64]) -> float:
     ------
     InputError: for another shape, dtype or value.
     """
-    found = problems("samples", x, y, len(net.get_parameter("fc.weight")))
-    if found:
-        raise InputError("; ".join(found), node="samples")
+    check_samples(x, y, len(net.get_parameter("fc.weight")))
     counts = net.responses(x, "lif3").sum(1)
     # numpy's argmax returns the first of several maxima
     return float((counts.numpy().argmax(1) == y).mean())
