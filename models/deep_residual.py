@@ -129,7 +129,7 @@ class DeepNet(nn.Module):
         super().__init__()
         self.steps = recipe.steps
         self.first = Layer(inputs, recipe, recipe.width, recipe.norm)
-        self.blocks = nn.ModuleList(Block(recipe) for _ in range(recipe.blocks))
+        self.blocks: Any = nn.ModuleList(Block(recipe) for _ in range(recipe.blocks))
         self.last = Layer(recipe.width, recipe, classes, norm=False)
 
     def encoded(self, x: Tensor) -> Tensor:

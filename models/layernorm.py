@@ -216,7 +216,7 @@ def frozen(net: SpikingNet, data: Data, first: int = 1) -> SpikingNet:
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
         def hook(layer: nn.Module, inputs: tuple[Tensor]) -> None:
             (z,) = inputs
-            variance = z.var(-1, correction=0) + layer.eps
+            variance = z.var(-1, correction=0) + norms[name].eps
             moments[name] = z.mean(-1).mean().item(), variance.sqrt().mean().item()
 
         return hook
@@ -233,7 +233,7 @@ def frozen(net: SpikingNet, data: Data, first: int = 1) -> SpikingNet:
     for handle in hooks:
         handle.remove()
     reset(net)
-    layers = {name: copy.deepcopy(layer) for name, layer in net.named_children()}
+    layers: dict[str, Any] = {name: copy.deepcopy(layer) for name, layer in net.named_children()}
     for name, norm in norms.items():
         mean, spread = moments[name]
         gain = norm.weight.detach() / spread

@@ -62,7 +62,7 @@ def test_every_schedule_trains(schedule: layernorm.Schedule, data: Data) -> None
 def test_a_frozen_norm_is_the_norm_of_samples_with_the_mean_statistics(
     data: Data, net: SpikingNet
 ) -> None:
-    """Where all samples are one sample, mean statistics are its own, if its currents do not move."""
+    """Of one sample again and again the mean statistics are its own."""
     one = replace(data, train_x=np.repeat(data.train_x[:1], 4, 0), train_y=data.train_y[:4])
     still = SpikingNet(dict(list(net.named_children())[:4]), net.steps)
     still.add_module("fc", nn.Identity())
