@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from neurodeploy.torch.chip_module import ChipModule
     from neurodeploy.torch.finetuning import Recipe, Tuned, finetune
     from neurodeploy.torch.gradients import Probe, probe_gradients
+    from neurodeploy.torch.scales import WeightGrid, bake, on_grid
     from neurodeploy.torch.spike_cost import SpikeCost, recorded, spike_energy, synaptic_events
 
 _HOMES = {
@@ -34,7 +35,10 @@ _HOMES = {
     "Recipe": "finetuning",
     "SpikeCost": "spike_cost",
     "Tuned": "finetuning",
+    "WeightGrid": "scales",
+    "bake": "scales",
     "finetune": "finetuning",
+    "on_grid": "scales",
     "probe_gradients": "gradients",
     "recorded": "spike_cost",
     "spike_energy": "spike_cost",
@@ -47,7 +51,10 @@ __all__ = [
     "Recipe",
     "SpikeCost",
     "Tuned",
+    "WeightGrid",
+    "bake",
     "finetune",
+    "on_grid",
     "probe_gradients",
     "recorded",
     "spike_energy",

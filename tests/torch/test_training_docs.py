@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from benchmarks import finetuning, spike_price
@@ -20,7 +19,7 @@ def test_fine_tuning_recovers_what_few_bits_lose() -> None:
     found = rows("finetuning")
     check("training.md", "finetuning", finetuning.table(found))
     assert {(row["target"], row["bits"]) for row in found} == {
-        (target, bits) for target in finetuning.TARGETS for bits in finetuning.BITS
+        (target, bits) for target in finetuning.TARGETS for bits in finetuning.EPOCHS
     }
     for row in found:
         lost = row["reference"]["value"] - row["after"]["value"]
@@ -47,7 +46,7 @@ def test_one_row_is_measured_again() -> None:
     (recorded,) = (
         row for row in rows("finetuning") if (row["target"], row["bits"]) == ("spinnaker2", 3)
     )
-    again = finetuning.run("spinnaker2", 3, replace(finetuning.RECIPE, epochs=1))
+    again = finetuning.run("spinnaker2", 3, epochs=1)
     assert again["reference"] == recorded["reference"]
     assert (again["compiled"], again["before"]) == (recorded["compiled"], recorded["before"])
     lost = again["reference"]["value"] - again["after"]["value"]
