@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from neurodeploy.torch.cells import Cells, Registers, States
 
@@ -81,6 +82,7 @@ class _Run(torch.autograd.Function):
         return (fired.to(torch.float32), ran.potential, *ran.states)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         job, (potential, unit) = ctx.job, ctx.saved_tensors
         threshold = job.constants["threshold"]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurodeploy import arrivals
+from neurodeploy.network import InputPort
 from neurodeploy.program import Neurons, Program, Synapses
 from neurodeploy.targets.loihi.stepwise import Restart
 from neurodeploy.torch import ChipModule
@@ -237,3 +238,20 @@ def test_programs_for_loihi() -> None:
         if reach < (1 << 23) - 1 and not program.graded:
             compared += check(program, dict(case.inputs), surrogate.atan()) > 0
     assert compared >= 5
+
+
+def test_nothing_goes_back_through_a_saturated_potential() -> None:
+    """An integrator gains 254 2^12 in each step; the ninth would leave 24 bits."""
+    registers = {"du": 4095, "dv": 0, "vth": (1 << 17) - 1, "bias_mant": 0, "bias_exp": 0,
+                 "u0": 0, "v0": 0}  # fmt: skip
+    neuron = Neurons(
+        "n", (1,), 1, {name: np.array([value]) for name, value in registers.items()}, np.ones(1)
+    )
+    synapses = Synapses("w", "in", "n", "dense", np.array([[254]]), 6, (1,), (1,))
+    program = Program("loihi2", (InputPort("in", (1,)),), (neuron,), (synapses,), ("n",), {})
+    module = ChipModule(program)
+    found = module.forward_all(torch.ones(1, 9, 1), potentials=True)["n"][0, :, 0]
+    assert found.tolist() == [*(254 * 4096 * t for t in range(1, 9)), (1 << 23) - 1]
+    for step, slope in ((7, 8 * 4096), (8, 0)):
+        (gradient,) = torch.autograd.grad(found[step], module.weights["w"], retain_graph=True)
+        assert gradient.item() == slope
