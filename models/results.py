@@ -180,7 +180,7 @@ def page(results: Results) -> str:
         "Per cent of test samples, with a Wilson interval of 95 %.  *Float*: the trained network "
         "as it is (measured).  *Deployed*: the part for chips in float64, behind what the host "
         "does (simulated).  *Chip*: in the chip's integers, bit for bit (simulated), before and "
-        "after two epochs of fine-tuning in its arithmetic, on at most 512 of the training samples.",
+        "after two epochs of fine-tuning in its arithmetic, on at most 512 training samples.",
         "",
         *_table(
             [
