@@ -346,8 +346,8 @@ class Raises(Protocol):
 class Differentiable(Protocol):
     """A target whose programs can be trained; see `neurodeploy.torch.ChipModule`."""
 
-    def differentiable(self, program: Program) -> Arithmetic:
-        """Its arithmetic in torch; the only method that imports that."""
+    def differentiable(self) -> Arithmetic:
+        """Its arithmetic on tensors; the only method that imports torch."""
 
 
 @runtime_checkable

@@ -181,10 +181,10 @@ class Cells(Protocol):
 class Arithmetic(Protocol):
     """A chip's synapses and neurons on tensors."""
 
-    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+    def levels(self, synapses: Synapses, target: Neurons, together: tuple[Synapses, ...]) -> Levels:
         """The values that a weight can have: those of the grid that the weights lie on now.
 
-        `together`: all synapses of the program that share a grid, `synapses` among them.
+        `together`: all synapses to `target` that share a grid, `synapses` among them.
         """
 
     def activation(self, total: Tensor, synapses: Synapses, bound: float) -> Tensor:

@@ -27,9 +27,9 @@ EVERYTHING: tuple[Group, ...] = ("weight", "bias", "threshold")
 class ChipModule(nn.Module):
     """A program's own arithmetic in torch, with gradients.
 
-    Spikes, potentials and states equal those of the simulator, bit for bit, on any device.  Weights
-    and registers are kept as float32 *masters* in chip units; what computes is the nearest value on
-    the chip's grid, clipped to its range.
+    Spikes, potentials and states equal those of the simulator, bit for bit.  Weights and registers
+    are kept as float32 *masters* in chip units; what computes is the nearest value on the chip's
+    grid, clipped to its range.
 
     Backward, rounding, truncation and wraps pass gradients straight through; a saturated potential
     passes none, and a clipped master none that would move it further out.  A spike has the
@@ -38,10 +38,10 @@ class ChipModule(nn.Module):
 
     Attributes
     ----------
-    weights: masters by index of the synapses in the program: float32, of the weight's shape and in
-        its units.  Synapses that join each neuron to one other are not trained (relays and resets
-        are made of them), nor are those of neurons that nothing reaches.
-    biases: by index of the population: the mantissa of Loihi's bias, SpiNNaker2's i_offset; one of
+    weights: masters by name of the synapses, with / for a dot: float32, of the weight's shape and
+        in its units.  Synapses that join each neuron to one other are not trained (relays and
+        resets are made of them), nor are those of neurons that nothing reaches.
+    biases: by name of the population: the mantissa of Loihi's bias, SpiNNaker2's i_offset; one of
         each neuron, or of each channel of (channels, height, width).
     thresholds: likewise, as many as the program has.  What a self-synapse subtracts stays.
 
@@ -53,6 +53,8 @@ class ChipModule(nn.Module):
         Neurons without a gradient (others than leaky integrate-and-fire), or sums that are not
         provably exact.
     """
+
+    _unit0: Tensor
 
     def __init__(
         self,
@@ -74,13 +76,15 @@ class ChipModule(nn.Module):
         self.origin = program
         self.spike_grad: Surrogate = surrogate.atan() if spike_grad is None else spike_grad
         self._target = target
-        arithmetic = target.differentiable(program)
+        arithmetic = target.differentiable()
         self._levels: dict[int, Levels] = {}
         if "weight" in groups:
             for index, synapses in enumerate(program.synapses):
                 if _is_trained(synapses, program):
-                    together = filter(_is_all, program.incoming(synapses.target))
-                    self._levels[index] = arithmetic.levels(synapses, tuple(together))
+                    neurons = program.population(synapses.target)
+                    together = tuple(filter(_is_all, program.incoming(synapses.target)))
+                    self._levels[index] = arithmetic.levels(synapses, neurons, together)
+        self._links, self._names = _keys(program.synapses), _keys(program.populations)
         self._plan = Plan.of(program, arithmetic, target.machine, self._levels)
         self.weights, self.biases, self.thresholds = (nn.ParameterDict() for _ in range(3))
         for index, synapses in enumerate(program.synapses):
@@ -91,7 +95,7 @@ class ChipModule(nn.Module):
     def _keep_weights(self, index: int, synapses: Synapses) -> None:
         values = torch.from_numpy(synapses.weight.astype(np.float32))
         if index in self._levels:
-            self.weights[str(index)] = nn.Parameter(values)
+            self.weights[self._links[index]] = nn.Parameter(values)
         else:
             self.register_buffer(f"_weight{index}", values, persistent=False)
 
@@ -103,10 +107,12 @@ class ChipModule(nn.Module):
         for name, values in population.parameters.items():
             group = held.get(name)
             if group == "bias":
-                self.biases[str(index)] = nn.Parameter(_per_channel(values, population.shape))
+                self.biases[self._names[index]] = nn.Parameter(
+                    _per_channel(values, population.shape)
+                )
             elif group == "threshold":
                 flat = torch.from_numpy(values.reshape(-1).astype(np.float32))
-                self.thresholds[str(index)] = nn.Parameter(flat)
+                self.thresholds[self._names[index]] = nn.Parameter(flat)
             else:
                 flat = torch.from_numpy(values.reshape(-1)).to(cells.dtype)
                 self.register_buffer(f"_{name}{index}", flat, persistent=False)
@@ -116,7 +122,7 @@ class ChipModule(nn.Module):
     def _weight(self, index: int) -> Tensor:
         """The weights that compute now."""
         if index in self._levels:
-            return self._levels[index].nearest(self.weights[str(index)])
+            return self._levels[index].nearest(self.weights[self._links[index]])
         found: Tensor = getattr(self, f"_weight{index}")
         return found
 
@@ -128,8 +134,9 @@ class ChipModule(nn.Module):
         masters["bias"], masters["threshold"] = self.biases, self.thresholds
         found: dict[str, Tensor] = {}
         for group, register in cells.trained.items():
-            if str(index) in masters[group]:
-                values = register.levels.nearest(masters[group][str(index)]).to(cells.dtype)
+            if self._names[index] in masters[group]:
+                master = masters[group][self._names[index]]
+                values = register.levels.nearest(master).to(cells.dtype)
                 if values.dim() > 1:
                     values = values.expand(population.shape).reshape(-1)
                 found[register.name] = values
@@ -150,7 +157,8 @@ class ChipModule(nn.Module):
         Raises
         ------
         InputError
-            Inputs that do not fit the program, or a program with several outputs.
+            Inputs that do not fit the program, a program with several outputs, or a module that was
+            cast to another dtype.
         """
         return self.forward_all(x)[self.origin.output]
 
@@ -187,6 +195,12 @@ class ChipModule(nn.Module):
 
     def _run(self, x: Tensor | Mapping[str, Tensor], record: bool = False) -> dict[str, Sent]:
         given = checked(self.origin, x)
+        first = self.origin.populations[0].name
+        if self._unit0.dtype != self._plan.cells[first].dtype:
+            raise InputError(
+                f"the module was cast to {self._unit0.dtype}, in which it is not exact",
+                hint="Move it with .to(device) only, and use autocast for what is around it.",
+            )
         device = next(iter(given.values())).device
         with torch.autocast(device.type, enabled=False):
             populations = enumerate(self.origin.populations)
@@ -229,6 +243,17 @@ class ChipModule(nn.Module):
                 full = np.broadcast_to(array, population.size).reshape(population.shape)
                 found[name] = compact(full)
         return found
+
+
+def _keys(items: Iterable[Synapses | Neurons]) -> tuple[str, ...]:
+    """Their names as those of parameters may be: without dots, and each only once."""
+    found: list[str] = []
+    for item in items:
+        key = item.name.replace(".", "/")
+        while key in found:
+            key += "'"
+        found.append(key)
+    return tuple(found)
 
 
 def _is_all(synapses: Synapses) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -62,7 +62,7 @@ class _Job:
     constants: dict[str, Tensor]
     first: int
     record: bool
-    recorded: Mapping[str, Tensor] = None  # type: ignore[assignment]
+    recorded: Mapping[str, Tensor] = field(default_factory=dict)
     clipped: bool = False
 
 

@@ -32,7 +32,7 @@ MOST = STATE_LIMIT - 1
 class LoihiArithmetic:
     """The `Arithmetic` of Loihi 1 and 2."""
 
-    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+    def levels(self, synapses: Synapses, target: Neurons, together: tuple[Synapses, ...]) -> Levels:
         """Multiples of the weights' common power of two, at most 256 less it.
 
         Weights of which some are odd have one sign, and keep it: up to 255.

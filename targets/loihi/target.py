@@ -110,6 +110,12 @@ class Loihi:
             network, calibration, self.name, widths_of(settings), percentiles_of(settings)
         )
 
+    def differentiable(self) -> LoihiArithmetic:
+        """See `differentiable.LoihiArithmetic`."""
+        from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
+
+        return LoihiArithmetic()
+
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""
         return raising.raised(program, network)
@@ -117,12 +123,6 @@ class Loihi:
     def cores(self, program: Program) -> Neurocores:
         """See `neurocores`."""
         return Neurocores(self.chip)
-
-    def differentiable(self, program: Program) -> LoihiArithmetic:
-        """See `differentiable.LoihiArithmetic`."""
-        from neurodeploy.targets.loihi.differentiable import LoihiArithmetic
-
-        return LoihiArithmetic()
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

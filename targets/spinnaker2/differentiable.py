@@ -21,18 +21,13 @@ from neurodeploy.torch.cells import Group, Levels, Ran, Register, Registers, Sta
 from neurodeploy.torch.grids import multiples
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SpiNNaker2Arithmetic:
-    """The `Arithmetic` of SpiNNaker2.
+    """The `Arithmetic` of SpiNNaker2."""
 
-    `models`: of each population, by name.
-    """
-
-    models: Mapping[str, Model]
-
-    def levels(self, synapses: Synapses, together: tuple[Synapses, ...]) -> Levels:
+    def levels(self, synapses: Synapses, target: Neurons, together: tuple[Synapses, ...]) -> Levels:
         """Multiples of the weights' common power of two up to the model's limits."""
-        low, high = self.models[synapses.target].weights
+        low, high = model_of(target).weights
         if synapses.port != "current":
             low = 0
         return multiples(synapses, together, low, high, least=1)
@@ -69,11 +64,6 @@ class SpiNNaker2Arithmetic:
             own=torch.from_numpy(own.astype(np.float32)) if np.any(own) else None,
             threshold=not silent,
         )
-
-
-def arithmetic_of(populations: tuple[Neurons, ...]) -> SpiNNaker2Arithmetic:
-    """Raises `InputError` for neurons that the chip does not have."""
-    return SpiNNaker2Arithmetic({p.name: model_of(p) for p in populations})
 
 
 @dataclass(frozen=True, eq=False)

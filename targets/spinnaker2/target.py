@@ -85,6 +85,12 @@ class SpiNNaker2:
         }
         return lowering.lower(network, calibration, self.options, own)
 
+    def differentiable(self) -> SpiNNaker2Arithmetic:
+        """See `differentiable.SpiNNaker2Arithmetic`."""
+        from neurodeploy.targets.spinnaker2.differentiable import SpiNNaker2Arithmetic
+
+        return SpiNNaker2Arithmetic()
+
     def raised(self, program: Program, network: Network) -> Network:
         """See `raising.raised`."""
         return raising.raised(program, network)
@@ -92,12 +98,6 @@ class SpiNNaker2:
     def evidence(self, program: Program) -> tuple[Evidence, ...]:
         """See `evidence.evidence`."""
         return evidence.evidence(program)
-
-    def differentiable(self, program: Program) -> SpiNNaker2Arithmetic:
-        """See `differentiable.SpiNNaker2Arithmetic`."""
-        from neurodeploy.targets.spinnaker2.differentiable import arithmetic_of
-
-        return arithmetic_of(program.populations)
 
     def dynamics(self, program: Program, model: Population) -> Dynamics:
         """See `dynamics.dynamics`."""

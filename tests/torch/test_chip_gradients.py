@@ -43,17 +43,18 @@ class Plain:
             for name, value in module.named_parameters()
         }
         self.waits = arrivals.waits(self.program)
+        self.links, self.names = module._links, module._names
 
     def weight(self, index: int) -> Tensor:
         exact = torch.from_numpy(self.present.synapses[index].weight.astype(np.float64))
-        master = self.masters.get(f"weights.{index}")
+        master = self.masters.get(f"weights.{self.links[index]}")
         return exact if master is None else exactly(master, exact)
 
     def register(self, index: int, name: str, group: str) -> Tensor:
         population = self.present.populations[index]
         values = population.parameters[name].astype(np.float64)
         exact = torch.from_numpy(np.broadcast_to(values.reshape(-1), population.size).copy())
-        master = self.masters.get(f"{group}.{index}")
+        master = self.masters.get(f"{group}.{self.names[index]}")
         if master is None:
             return exact
         if master.dim() > 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 
 from neurodeploy.compilation import completed
@@ -84,6 +87,25 @@ def test_potentials_are_in_units_of_the_model() -> None:
     np.testing.assert_allclose(found["lif2"].detach(), expected, rtol=1e-6)
 
 
+def test_lower_precision_around_it_changes_nothing() -> None:
+    _, program, spikes = small_program()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert differing(program, spikes) == 0
+
+
+def test_behind_a_layer_on_the_host() -> None:
+    """A snnTorch layer before it gets a gradient."""
+    _, program, _ = small_program()
+    layer, neurons_ = torch.nn.Linear(5, 36), snn.Leaky(0.9, init_hidden=True)
+    spikes = [neurons_(layer(x)) for x in torch.rand(8, 2, 5)]
+    sent = torch.stack(spikes, 1).reshape(2, 8, 1, 6, 6)
+    found = ChipModule(program)(sent)
+    torch.autograd.backward(found.sum())
+    assert layer.weight.grad is not None
+    assert torch.isfinite(layer.weight.grad).all()
+    assert layer.weight.grad.abs().sum() > 0
+
+
 # --- masters and back -----------------------------------------------------------------------------
 
 
@@ -133,15 +155,15 @@ def test_a_state_dict_goes_round() -> None:
     given = tensors(program, spikes)
     assert torch.equal(one(given), other(given))
     assert set(one.state_dict()) == {
-        *(f"weights.{i}" for i in (0, 2, 3)), *(f"biases.{i}" for i in range(3)),
-        *(f"thresholds.{i}" for i in range(3)),
+        "weights.input->lif1", "weights.lif1->lif2", "weights.lif2->lif3",
+        *(f"{group}.lif{i}" for group in ("biases", "thresholds") for i in (1, 2, 3)),
     }  # fmt: skip
 
 
 def test_only_what_is_named_is_trained() -> None:
     _, program, _ = small_program()
     names = [name for name, _ in ChipModule(program, trainable=["bias"]).named_parameters()]
-    assert names == ["biases.0", "biases.1", "biases.2"]
+    assert names == ["biases.lif1", "biases.lif2", "biases.lif3"]
     with pytest.raises(InputError, match="trainable is decay"):
         ChipModule(program, trainable=["decay"])  # type: ignore[list-item]
 
@@ -170,6 +192,14 @@ def test_levels_round_halves_to_even_and_hold_back_what_is_clipped() -> None:
     assert master.grad.tolist() == [1, 1, 1, 0, 1, 0]  # down for -7.5 and up for 9 is outward
 
 
+@pytest.mark.parametrize("name", ["torch", "snntorch"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "neurodeploy.torch")
+    with pytest.raises(TargetError, match=rf"needs {name}.*neurodeploy-snn\[snntorch\]"):
+        importlib.import_module("neurodeploy.torch")
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -196,6 +226,13 @@ def test_sums_beyond_float32_are_refused() -> None:
     )  # fmt: skip
     with pytest.raises((ModelError, InputError), match="may sum up to"):
         ChipModule(program)
+
+
+def test_another_dtype_is_refused() -> None:
+    """It would not be exact."""
+    _, program, spikes = small_program()
+    with pytest.raises(InputError, match=r"cast to torch\.float16"):
+        ChipModule(program).half()(torch.from_numpy(spikes).float())
 
 
 @pytest.mark.parametrize(
