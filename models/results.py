@@ -113,17 +113,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the page shows: rows, and by system its title and its ablations."""
+    """Everything that the page shows: rows, and by system its title and its ablations.
+
+    `missing` names what was not computed yet, as after a rebuild that was interrupted.
+    """
 
     rows: tuple[Row, ...]
     titles: Mapping[str, str]
     ablations: Mapping[str, tuple[Ablation, ...]]
     versions: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One document."""
         tree = {
             "versions": dict(self.versions),
+            "missing": list(self.missing),
             "titles": dict(self.titles),
             "rows": [row.to_dict() for row in self.rows],
             "ablations": {
@@ -152,7 +157,7 @@ class Results:
             for name, found in tree["ablations"].items()
         }
         rows = tuple(Row.from_dict(row) for row in tree["rows"])
-        return cls(rows, tree["titles"], ablations, tree["versions"])
+        return cls(rows, tree["titles"], ablations, tree["versions"], tuple(tree["missing"]))
 
 
 def _share(data: Mapping[str, Any]) -> Proportion:
@@ -170,11 +175,12 @@ def page(results: Results) -> str:
         "stand-in that is rendered here, and what was not known of the paper is said in the "
         "system's model card (`neurodeploy train NAME -o FOLDER`).",
         *("", f"Made with {versions}.", ""),
+        *((f"**Not computed yet**: {'; '.join(results.missing)}.", "") if results.missing else ()),
         *("## Accuracy", ""),
         "Per cent of test samples, with a Wilson interval of 95 %.  *Float*: the trained network "
         "as it is (measured).  *Deployed*: the part for chips in float64, behind what the host "
         "does (simulated).  *Chip*: in the chip's integers, bit for bit (simulated), before and "
-        "two epochs of fine-tuning in its arithmetic, on at most 512 of the training samples.",
+        "after two epochs of fine-tuning in its arithmetic, on at most 512 training samples.",
         "",
         *_table(
             [

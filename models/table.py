@@ -186,11 +186,21 @@ def write(
     """Write `results.json` and `README.md`, in the order of the experiments and systems."""
     versions = {name: version(name) for name in ("torch", "snntorch", "numpy")}
     wanted = [(experiment.system, experiment.data) for experiment in EXPERIMENTS]
+    there = names()
+    missing = [
+        *(
+            f"{name} on {data}"
+            for name, data in wanted
+            if name in there and (name, data) not in rows
+        ),
+        *(f"the ablation of {name}" for name in there if name not in ablations),
+    ]
     results = Results(
         tuple(rows[key] for key in wanted if key in rows),
         {name: titles[name] for name in SYSTEMS if name in titles},
         {name: ablations[name] for name in SYSTEMS if name in ablations},
         {"neurodeploy": __version__, **versions},
+        tuple(missing),
     )
     write_atomically(folder / "results.json", results.to_json().encode())
     write_atomically(folder / "README.md", page(results).encode())
