@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import re
+import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +141,46 @@ def test_the_wheel_holds_every_data_file(wheel: list[str]) -> None:
         and path.parent.name != "__pycache__"
     ]
     assert {installed_name(path) for path in data} <= set(wheel)
+
+
+def test_the_wheel_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """Built in two places from files of other ages, at the time that make gives to all of them."""
+    assert "export SOURCE_DATE_EPOCH" in (ROOT / "Makefile").read_text("utf-8")
+    built = []
+    for place in ("here", "there"):
+        copy = tmp_path / place
+        for name in SOURCES:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored, copy_function=shutil.copyfile)
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+            shutil.copyfile(ROOT / name, copy / name)
+        os.utime(copy / "setup.py", (1e9, 1e9 + len(built) * 1e6))
+        code = "import setuptools.build_meta as b; b.build_wheel('dist')"
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "1500000000"}
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=copy, env=environment, check=True, capture_output=True
+        )
+        (wheel,) = (copy / "dist").glob("*.whl")
+        built.append(wheel.read_bytes())
+    assert built[0] == built[1]
+
+
+def test_every_dependency_is_needed_and_no_other() -> None:
+    """What the library and its targets import is what pyproject.toml asks for."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    listed = text.split("\ndependencies = [", 1)[1].split("\n]", 1)[0]
+    names = {re.split(r"[^\w-]", line.strip().strip('"'))[0] for line in listed.strip().split("\n")}
+    paths = [path for path in modules() if not path.is_relative_to(ROOT / "models")]
+    found = {
+        name.split(".")[0]
+        for path in paths
+        for _, name in imports(path.read_text("utf-8"), package_of(path))
+    }
+    outside = found - set(sys.stdlib_module_names) - {"neurodeploy", "tomllib"}
+    extras = {"torch", "snntorch", "brevitas"}
+    with_numba, with_lava = {"llvmlite"}, {"lava", "scipy", "worker", "worker_models"}
+    elsewhere = {*extras, *with_numba, *with_lava, "spinnaker2"}
+    assert outside - elsewhere == names
 
 
 def test_the_version_is_the_same_everywhere(wheel: list[str]) -> None:
