@@ -86,7 +86,7 @@ class Candidate:
                 weight_bits=data["weight_bits"],
             )
             same = found.to_dict() == data and all(map(math.isfinite, found.costs))
-        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise FileError(f"holds no candidate ({type(error).__name__}: {error})") from error
         if not same:
             raise FileError("holds a candidate that was altered")

@@ -347,9 +347,19 @@ def _toml_value(data: Any) -> str:
 # ------------------------------------------------------------------------------------------- JSON
 
 
+def _candidate(content: bytes) -> None:
+    """A candidate of a search, as the tree of a kept result holds it."""
+    from neurodeploy.exploration.candidate import Candidate
+
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"no JSON ({error})") from error
+    Candidate.from_dict(tree)
+
+
 def _json() -> Format:
     from neurodeploy.exploration.candidate import Candidate
-    from neurodeploy.exploration.state import FORMAT, State
     from neurodeploy.targets.spinnaker2.bundle.reading import read_report
 
     network = nir_frontend.load(_graphs()[0])
@@ -357,12 +367,11 @@ def _json() -> Format:
     program = nd.compile(network, target="spinnaker2", calibration=spikes)
     report = _report(program, spikes)
     candidate = Candidate({"lif": {"scale": 2.0}}, cores=1, weight_bits=8).to_dict()
-    state = {"format": FORMAT, "digest": "d", "candidates": [candidate, candidate]}
     answer = {
         "schema": 1, "status": "ok", "seconds": [1.0], "network": 0, "traceback": "Error: x",
         "versions": {"lava-nc": "0.10.0", "python": "3.10.1"},
     }  # fmt: skip
-    seeds = (report, report, state, answer)
+    seeds = (report, report, candidate, answer)
 
     def mutate(draws: random.Random) -> bytes:
         which = draws.randrange(len(seeds))
@@ -380,7 +389,7 @@ def _json() -> Format:
         which, content = (data[0], data[1:]) if data else (0, b"")
         path.write_bytes(content)
         if which == 2:
-            State(path, "d")
+            _candidate(content)
         elif which == 3:
             _lava_answer(path)
         else:

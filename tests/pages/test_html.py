@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from neurodeploy.costs import EnergyReport, count, estimate
 from neurodeploy.equivalence.compare import Cell, compare
+from neurodeploy.equivalence.stage import Divergence, Stage, Status
 from neurodeploy.equivalence.statistics import agreement
-from neurodeploy.equivalence.verdict import Divergence, Stage, Status, Verdict
+from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.errors import FileError, InputError
 from neurodeploy.mapping import place
 from neurodeploy.network import InputPort
