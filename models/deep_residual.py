@@ -8,6 +8,7 @@ that all time steps share.  Constants and tables of the paper could not be read.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -272,7 +273,7 @@ def ablation(seeds: Sequence[int] = (0, 1, 2)) -> tuple[Ablation, ...]:
         Arm(f"slope {slope:g}", tuple(math.log10(found.ratios[i]) for found in probes))
         for i, slope in enumerate(SLOPES)
     ]
-    falling = all(a.mean > b.mean for a, b in zip(ratios, ratios[1:], strict=False))
+    falling = all(a.mean > b.mean for a, b in itertools.pairwise(ratios))
     balanced = [arm.name for arm in ratios if abs(arm.mean) == min(abs(a.mean) for a in ratios)]
     gradients = Ablation(
         CLAIM,
