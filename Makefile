@@ -6,12 +6,14 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 export NEURODEPLOY_LAVA_ENV := $(CURDIR)/.venv-lava
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Of the last change: the wheel is the same bytes each time that it is built.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 SOURCES := $(sort $(shell find neurodeploy targets models -type f -not -path '*/__pycache__/*'))
 CONFIG := pyproject.toml setup.py constraints.txt
 NIR_TOOLS := tests/conformance/nir_tools/requirements.txt
 
-.PHONY: demo test lint types format lava lava-shim nir bench finetuning clean FORCE
+.PHONY: demo test audit release lint types format lava lava-shim nir bench finetuning models clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -24,6 +26,17 @@ test: lava nir lint types .venv-core/.stamp
 	@echo '[make] pytest'
 	@.venv/bin/pytest $(PYTEST_ARGS)
 
+# Known vulnerabilities of the versions in constraints.txt.  NOT RUN, where no service knows them, is
+# an error, unless AUDIT_MAY_NOT_RUN says that this machine reaches none.
+audit: .venv/.stamp
+	@.venv/bin/python -m tests.audit || { [ $$? = 3 ] && [ -n "$(AUDIT_MAY_NOT_RUN)" ]; }
+
+# The wheel, and the bill of materials of the environment in which `make test` tries it.
+release: audit .venv-core/.stamp
+	@.venv/bin/cyclonedx-py environment --output-reproducible --of JSON \
+	  --pyproject pyproject.toml -o .build/dist/neurodeploy-snn.cdx.json .venv-core/bin/python
+	@ls .build/dist
+
 # What docs/simulator.md shows; wants a machine that does nothing else for a quarter of an hour.
 bench: lava nir
 	@.venv-nir/bin/python -m benchmarks.simulator --json docs/measured/simulator.json
@@ -32,6 +45,10 @@ bench: lava nir
 	@.venv-nir/bin/python -m benchmarks.start --json docs/measured/start.json
 	@.venv-nir/bin/python -m benchmarks.growth docs/measured
 	@NEURODEPLOY_WRITE_DOCS=1 .venv/bin/pytest -q tests/test_measured.py
+
+# What models/README.md shows: every training system anew, on every data set, on both chips.
+models: .venv/.stamp
+	@.venv/bin/python -m neurodeploy.models.table
 
 # The tables of docs/training.md: half an hour.
 finetuning: .venv/.stamp
@@ -85,7 +102,7 @@ clean:
 	  % sys.version_info[:2])'
 	@echo '[make] .venv: the library with torch, snnTorch and the tools (some minutes)'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,dev]'
+	@.venv/bin/pip install -qq -c constraints.txt -e '.[models,data,quantised,scale,dev]'
 	@touch $@
 
 # Their packages only: what they depend on is that of .venv, found through a .pth file.

@@ -18,6 +18,7 @@ import torch
 from numba import njit
 
 from benchmarks.contestants import Run, cores
+from neurodeploy.archive import write_atomically
 from neurodeploy.simulator.layout import aligned
 from neurodeploy.simulator.vectors import load, splat, store
 
@@ -62,7 +63,7 @@ def seconds_of(run: Run, repeats: int) -> float:
 def write(path: Path, found: Mapping[str, Any]) -> None:
     """As JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:

@@ -38,7 +38,6 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         raise ModelError(
             f"the demo needs {error.name}", hint="pip install 'neurodeploy-snn[models]'"
         ) from error
-    import nir
 
     from neurodeploy import api
     from neurodeploy.frontends.snntorch import from_snntorch, reference_spikes
@@ -52,7 +51,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     clock.lap("trained" if arguments.train else "loaded the trained snnTorch network")
     inputs = encode(data.test_images)
     graph = from_snntorch(net, torch.from_numpy(inputs[:1, 0].astype(np.float32)))
-    nir.write(str(folder / "digits.nir"), graph)
+    api.write(graph, folder / "digits.nir")
     clock.lap("converted it to NIR")
     program = api.compile(
         graph,
@@ -73,7 +72,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             progress=progress,
         )
     clock.lap("verified it, spike by spike")
-    energy = api.energy(program, verdict.trace)
+    energy = api.energy(program, inputs)
     page = folder / "digits.html"
     report(page, program, verdict, energy, title="Handwritten digits", labels=data.test_labels)
     clock.lap("counted what an inference costs")

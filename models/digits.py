@@ -77,21 +77,31 @@ def build(
     """The untrained network: spikes (C, H, W) in and one spike per class out, at every step.
 
     All neurons are snnTorch's `Leaky` with its defaults (decay 0.9, threshold 1, delayed
-    subtractive reset) and hold their own state (`init_hidden=True`).
+    subtractive reset) and hold their own state (`init_hidden=True`).  The second convolution
+    skips every other place of images of 16 x 16 and more, so that its classifier fits one core of
+    SpiNNaker2.
+
+    Raises
+    ------
+    InputError: for samples of less than 4 x 4.
     """
-    channels, height, width = shape
+    channels, *size = shape
+    if min(size) < 4:
+        raise InputError(f"are {size[0]} x {size[1]}, and it pools by 4", node="samples")
+    stride = 1 if min(size) < 16 else 2
+    height, width = ((length // 2 + stride - 1) // stride // 2 for length in size)
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Conv2d(channels, 8, 3, padding=1)),
         ("norm1", nn.BatchNorm2d(8)),
         ("lif1", _leaky()),
         ("pool1", nn.AvgPool2d(2)),
-        ("conv2", nn.Conv2d(8, 16, 3, padding=1)),
+        ("conv2", nn.Conv2d(8, 16, 3, stride, padding=1)),
         ("norm2", nn.BatchNorm2d(16)),
         ("lif2", _leaky()),
         ("pool2", nn.AvgPool2d(2)),
         ("flatten", nn.Flatten()),
         ("dropout", nn.Dropout(recipe.dropout)),
-        ("fc", nn.Linear(16 * (height // 4) * (width // 4), classes)),
+        ("fc", nn.Linear(16 * height * width, classes)),
         ("lif3", _leaky()),
     ]
     for _, layer in layers:

@@ -6,9 +6,20 @@ share one mean and variance over all steps, which is what lets them be folded in
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
 import snntorch as snn
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from neurodeploy.errors import InputError
+from neurodeploy.models.system import problems
+from neurodeploy.models.training import one_thread
+
+BATCH = 256  # samples that are computed at once where nothing is learned
 
 
 def time_major(x: Tensor) -> Tensor:
@@ -55,3 +66,33 @@ def reset(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, snn.SpikingNeuron) and module.init_hidden:
             module.reset_mem()
+
+
+class SpikingNet(nn.Sequential):
+    """Layers by name, and for how many steps an image is shown."""
+
+    def __init__(self, layers: dict[str, nn.Module], steps: int) -> None:
+        super().__init__(OrderedDict(layers))
+        self.steps = steps
+
+    def spikes(self, x: Tensor) -> dict[str, Tensor]:
+        """Of every layer of neurons, (T, N, ...), for images (N, ...) or events (N, T, ...)."""
+        if x.ndim == 4:
+            return spikes_per_layer(self, x, self.steps)
+        return spikes_per_layer(self, time_major(x))
+
+    def responses(self, x: NDArray[Any], name: str) -> Tensor:
+        """The spikes of one layer, uint8 (N, T, ...), in evaluation mode; clears the state."""
+        self.eval()
+        with one_thread(), torch.no_grad():
+            parts = torch.split(torch.from_numpy(x), BATCH)
+            found = [self.spikes(part)[name].transpose(0, 1).to(torch.uint8) for part in parts]
+        reset(self)
+        return torch.cat(found)
+
+
+def check_samples(x: NDArray[Any], y: NDArray[np.int64], classes: int) -> None:
+    """Raises `InputError` where samples and labels are not as `Data` has them."""
+    found = problems("samples", x, y, classes)
+    if found:
+        raise InputError("; ".join(found), node="samples")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ import nir
 from numpy.typing import NDArray
 
 from neurodeploy.choices import Settings
-from neurodeploy.compilation import PASSES, calibrated, completed, lowered
+from neurodeploy.chunks import Where
+from neurodeploy.compilation import calibrated, carried, completed, lowered
 from neurodeploy.equivalence.gates import Gates
 from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.equivalence.verdict import verify as _verify
@@ -21,7 +21,6 @@ from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.frontends.lava_dl import read_net
 from neurodeploy.frontends.presets import Preset
 from neurodeploy.network import Network
-from neurodeploy.passes import rewrites, run_passes
 from neurodeploy.program import Program
 from neurodeploy.semantics import Semantics
 from neurodeploy.simulator.engine import simulate
@@ -141,23 +140,7 @@ def network_of(program: Program) -> Network:
 
     Raises `InputError` where it carries none, as one that was read from integers may.
     """
-    return run_passes(_carried(program), PASSES)
-
-
-def _carried(program: Program) -> Network:
-    """The network of a program's graph, as it was before any pass."""
-    if not program.graph:
-        raise InputError(
-            "the program carries no reference network: it was read from integers",
-            hint="Run it in a backend of its target instead, with run --backend.",
-        )
-    try:
-        # NIR removes entries from the dictionaries that it reads, hence the copy.
-        tree = copy.deepcopy(dict(program.graph))
-        graph = nir.dict2NIRNode({**tree, "type_check": False})
-    except Exception as error:  # NIR raises whatever its parsing meets
-        raise InputError(f"the program's NIR graph cannot be read: {error}") from error
-    return nir_frontend.means(graph)
+    return carried(program)[0]
 
 
 def run(
@@ -202,8 +185,15 @@ def verify(
     timeout: float = 600.0,
     gates: Gates | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    scheduler: str | None = None,
+    state: str | Path | None = None,
 ) -> Verdict:
     """Prove how equal a program is to its model; see `equivalence.verdict.verify`.
+
+    Parameters
+    ----------
+    scheduler, state: where samples are worked on and what came of them is kept; see
+        `chunks.Where`.  The verdict is the same everywhere, to the last bit.
 
     Raises
     ------
@@ -214,10 +204,7 @@ def verify(
     violations = target.check(program)
     if violations:
         raise DesignRuleError(violations)
-    network = _carried(program)
-    before: dict[str, Network] = {}
-    for name, after in rewrites(network, PASSES):
-        before[name], network = network, after
+    network, before = carried(program)
     return _verify(
         program,
         network,
@@ -231,16 +218,31 @@ def verify(
         timeout=timeout,
         gates=gates,
         progress=progress,
+        where=_where(scheduler, state),
     )
 
 
-def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None) -> EnergyReport:
+def _where(scheduler: str | None, state: str | Path | None) -> Where:
+    return Where(scheduler, None if state is None else Path(state))
+
+
+def energy(
+    program: Program,
+    inputs: Inputs | Trace,
+    *,
+    level: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    scheduler: str | None = None,
+    state: str | Path | None = None,
+) -> EnergyReport:
     """Energy and latency per inference from exact counts; see `costs`.
 
     Parameters
     ----------
     inputs: what to run, or the trace of a run of this program.
     level: performance level of the chip, if it has several; by default the first of its file.
+    progress: called with (samples done, samples).
+    scheduler, state: where inputs are run and what came of it is kept; see `chunks.Where`.
 
     Raises
     ------
@@ -249,15 +251,19 @@ def energy(program: Program, inputs: Inputs | Trace, *, level: str | None = None
     TargetError
         Nothing is known about the target's energies, as for a number format.
     """
-    from neurodeploy.costs import count, estimate, metrics
+    from neurodeploy.costs import count, estimate
+    from neurodeploy.costs.counting import counted
+    from neurodeploy.costs.metrics import metrics, seen
     from neurodeploy.costs.models import model_of
 
     chip = get_target(program.target).chip.at_level(level)
     model_of(chip)
-    trace = inputs if isinstance(inputs, Trace) else run(program, inputs)
     placement = place(program)
-    counts = count(program, trace, placement)
-    return estimate(counts, chip, placement, metrics(program, trace))
+    if isinstance(inputs, Trace):
+        counts, met = count(program, inputs, placement), seen(program, inputs)
+    else:
+        counts, met = counted(program, inputs, _where(scheduler, state), progress)
+    return estimate(counts, chip, placement, metrics(program, met))
 
 
 def rank(program: Program, other: Program, inputs: Inputs, *, level: str | None = None) -> Ranking:
@@ -295,6 +301,7 @@ def explore(
     state: str | Path | None = None,
     semantics: Semantics | Preset | str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    scheduler: str | None = None,
 ) -> Exploration:
     """Search the settings of a target, population by population; see `exploration`.
 
@@ -306,15 +313,14 @@ def explore(
     inputs: (samples, steps, *shape), spikes or analog values.
     labels: integer class per sample; without them decisions are compared with the reference's.
     budget: candidates to try at most.
-    state: a file that gets every candidate as soon as it was evaluated; a search that finds it
-        does not evaluate these again and ends as if it had never stopped.
+    scheduler, state: where candidates are evaluated and kept; see `chunks.Where`.
 
     Raises
     ------
     InputError
         The target has nothing to choose, or no figures for a constraint.
-    FileError
-        The state is of another model, target, data or version.
+    FileError, TargetError
+        As `chunks.map_chunks`.
     """
     from neurodeploy import exploration
 
@@ -329,7 +335,7 @@ def explore(
         labels=check_labels(labels, trace.samples),
         constraints=constraints or exploration.Constraints(),
         budget=budget,
-        state=None if state is None else Path(state),
+        where=_where(scheduler, state),
         progress=progress,
     )
 

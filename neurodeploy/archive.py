@@ -11,12 +11,15 @@ change unnoticed.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +35,7 @@ FORMAT = "neurodeploy-archive"
 VERSION = 2
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 100_000
-MAX_DEPTH = 100
+MAX_DEPTH = 128
 SEAL = 64
 """Bytes of the comment."""
 _ARRAY = "$array"
@@ -50,12 +53,19 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
     FileError
         A leaf of another kind, a number that is not finite, or a file that cannot be written.
     """
+    data, digest = to_bytes(tree, str(path))
+    write_atomically(Path(path), data)
+    return digest
+
+
+def to_bytes(tree: dict[str, Any], node: str) -> tuple[bytes, str]:
+    """(the archive that `save` writes, its content hash); `node` names it in errors."""
     members: list[bytes] = []
     try:
         plain = _strip(tree, members)
         digest = _digest(plain, members)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FileError(f"the tree cannot be kept ({error})", node=str(path)) from error
+        raise FileError(f"the tree cannot be kept ({error})", node=node) from error
     header = {"format": FORMAT, "version": VERSION, "hash": digest, "tree": plain}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -64,8 +74,7 @@ def save(path: str | Path, tree: dict[str, Any]) -> str:
             _add(archive, f"arrays/{index}.npy", member)
         archive.comment = bytes(SEAL)
     body = buffer.getvalue()[:-SEAL]
-    write_atomically(Path(path), body + seal(body))
-    return digest
+    return body + seal(body), digest
 
 
 def seal(body: bytes | memoryview) -> bytes:
@@ -87,7 +96,11 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
         raise FileError("no such file", node=str(path))
     if path.stat().st_size > MAX_BYTES:
         raise FileError(f"larger than {MAX_BYTES} bytes", node=str(path))
-    data = path.read_bytes()
+    return from_bytes(path.read_bytes(), str(path))
+
+
+def from_bytes(data: bytes, node: str) -> tuple[dict[str, Any], str]:
+    """As `load`, of an archive's bytes; `node` names it in errors."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_members(archive, len(data))
@@ -96,29 +109,29 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
             members = [archive.read(f"arrays/{index}.npy") for index in range(count)]
             arrays = [parse(member) for member in members]
     except FileError as error:
-        raise FileError(error.message, node=str(path)) from error
+        raise FileError(error.message, node=node) from error
     except Exception as error:  # zipfile, json and numpy each raise their own
         raise FileError(
-            f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=str(path)
+            f"not a complete neurodeploy archive ({type(error).__name__}: {error})", node=node
         ) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise FileError("not a neurodeploy archive", node=str(path))
+        raise FileError("not a neurodeploy archive", node=node)
     if header.get("version") != VERSION:
         raise FileError(
             f"archive version {header.get('version')!r}, this version reads {VERSION}",
-            node=str(path),
+            node=node,
         )
     try:
         digest = _digest(header.get("tree"), members)
         tree = _restore(header["tree"], arrays, MAX_DEPTH)
     except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise FileError(
-            f"the archive's tree is malformed ({type(error).__name__}: {error})", node=str(path)
+            f"the archive's tree is malformed ({type(error).__name__}: {error})", node=node
         ) from error
     if digest != header.get("hash") or seal(memoryview(data)[:-SEAL]) != data[-SEAL:]:
-        raise FileError("the content does not match its hash: the file was altered", node=str(path))
+        raise FileError("the content does not match its hash: the file was altered", node=node)
     if not isinstance(tree, dict):
-        raise FileError("the archive holds no tree", node=str(path))
+        raise FileError("the archive holds no tree", node=node)
     return tree, digest
 
 
@@ -138,23 +151,86 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
+    """Write a whole file or nothing; what is no regular file, such as /dev/stdout, as it comes.
+
+    Raises
+    ------
+    FileError
+        It cannot be written: then what lay there is as it was.
+    """
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(_temporary())
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
-    try:
+        if place.exists() and not place.is_file():
+            place.write_bytes(data)
+            return
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except OSError as error:
         raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder with all of `files`, by their names in it, or nothing.
+
+    It is written beside its place and moved there.  Of a folder that lies there, files of other
+    names are kept.
+
+    Raises
+    ------
+    FileError
+        It cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    fresh, earlier = place.with_name(_temporary()), []
+    try:
+        for name, data in files.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_bytes(data)
+        while not _moved(fresh, place):
+            earlier.append(place.with_name(_temporary()))
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.rename(place, earlier[-1])
+        for folder in earlier:
+            _keep_others(folder, place)
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
+    finally:
+        if earlier and not place.exists():
+            os.rename(earlier[-1], place)
+        for folder in (fresh, *earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary() -> str:
+    return f".neurodeploy-{secrets.token_hex(8)}"
+
+
+def _moved(folder: Path, place: Path) -> bool:
+    """Whether a folder could take a place, which is free or an empty folder."""
+    try:
+        os.rename(folder, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _keep_others(earlier: Path, place: Path) -> None:
+    """Move what only the earlier folder has."""
+    for folder, _, names in os.walk(earlier):
+        for name in names:
+            old = Path(folder, name)
+            new = place / old.relative_to(earlier)
+            if not new.exists():
+                new.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(old, new)
 
 
 def _strip(value: Any, members: list[bytes]) -> Any:

@@ -40,9 +40,12 @@ def load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileError("no such file", node=str(path))
     try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as stream:
+        with path.open("rb") as stream:
+            one = not stream.read(2).startswith(b"PK")
+            stream.seek(0)
+            if one:
                 _check_header(stream, path.stat().st_size)
+        if one:
             return np.asarray(np.load(path, allow_pickle=False, max_header_size=MAX_HEADER))
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path.stat().st_size)
@@ -108,12 +111,20 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
 def _check_header(stream: IO[bytes], size: int) -> None:
     """Compare what a header declares with a file of `size` bytes."""
     version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} of the format")
+    width = stream.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(width, "little")
+    if length > MAX_HEADER:  # numpy would read it first
+        raise ValueError(f"a header of {length} bytes")
+    header = io.BytesIO(width + stream.read(length))
     read = (
         np.lib.format.read_array_header_1_0
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(stream, max_header_size=MAX_HEADER)
+    shape, _, dtype = read(header, max_header_size=MAX_HEADER)
+    follow = size - np.lib.format.MAGIC_LEN - len(width) - length
     if dtype.hasobject:
         raise FileError("holds Python objects, which are never loaded")
     if any(n < 0 for n in shape):
@@ -121,5 +132,5 @@ def _check_header(stream: IO[bytes], size: int) -> None:
     declared = math.prod(shape) * dtype.itemsize
     if declared > MAX_BYTES or math.prod(max(n, 1) for n in shape) > MAX_BYTES:
         raise FileError(f"declares more than {MAX_BYTES} bytes")
-    if declared != size - stream.tell():
-        raise FileError(f"declares {declared} bytes of data, {size - stream.tell()} follow")
+    if declared != follow:
+        raise FileError(f"declares {declared} bytes of data, {follow} follow")

@@ -5,8 +5,10 @@ with the source of its numbers:
 
 - `limits`: what the hardware holds and how it stores it, {value, unit, kind, source};
 - `constants`: energies, powers, times and model errors, {low, typical, high, unit, kind, source};
-  where one rests on a measurement that predictions are judged on (an anchor of `costs.validation`),
-  its `without.ANCHOR` gives {low, typical, high, source} that do not;
+  `typical` is the most likely value and the others are never left; it is one of them where what is
+  published can only be too low, or too high; where one rests on a measurement that predictions are
+  judged on (an anchor of `costs.validation`), its `without.ANCHOR` gives {low, typical, high,
+  source} that do not;
 - `anchors`: where the energy model was compared with measurements, {low, high, unit, source};
 - `levels` (optional): constants that differ between performance levels, by level.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,8 +16,9 @@ from neurodeploy import reference
 from neurodeploy._version import __version__
 from neurodeploy.choices import Settings
 from neurodeploy.errors import DesignRuleError, InputError
+from neurodeploy.frontends.nir import means
 from neurodeploy.network import Network
-from neurodeploy.passes import MergeLinear, run_passes
+from neurodeploy.passes import MergeLinear, rewrites, run_passes
 from neurodeploy.program import Golden, Program
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import Explores, Places, TakesAnalog, Target
@@ -42,6 +44,32 @@ def calibrated(
         given = check_inputs(calibration, shapes, graded)
     record = tuple(population.name for population in network.populations)
     return network, given, reference.simulate(network, given, record=record)
+
+
+def carried(program: Program) -> tuple[Network, dict[str, Network]]:
+    """The reference network of a program, as it was compiled, and as it was before each pass.
+
+    Raises `InputError` where it carries none, as one that was read from integers may.
+    """
+    if not program.graph:
+        raise InputError(
+            "the program carries no reference network: it was read from integers",
+            hint="Run it in a backend of its target instead, with run --backend.",
+        )
+    network, before = of_plain(program.graph), {}
+    for name, after in rewrites(network, PASSES):
+        before[name], network = network, after
+    return network, before
+
+
+def of_plain(graph: Mapping[str, Any]) -> Network:
+    """The network of a graph that `frontends.nir.plain` made plain; raises `InputError`."""
+    try:
+        # NIR removes entries from the dictionaries that it reads, hence the copy.
+        found = nir.dict2NIRNode({**copy.deepcopy(dict(graph)), "type_check": False})
+    except Exception as error:  # NIR raises whatever its parsing meets
+        raise InputError(f"the program's NIR graph cannot be read: {error}") from error
+    return means(found)
 
 
 def lowered(chip: Target, network: Network, trace: Trace, settings: Settings | None) -> Program:

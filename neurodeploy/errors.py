@@ -31,6 +31,9 @@ class NeurodeployError(Exception):
         self.hint = hint
         super().__init__(self.message)
 
+    def __reduce__(self) -> Any:
+        return _again, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         text = self.message if self.node is None else f"{self.node}: {self.message}"
         return text if self.hint is None else f"{text.rstrip('.')}. {self.hint}"
@@ -43,6 +46,16 @@ class NeurodeployError(Exception):
             "node": self.node,
             "hint": self.hint,
         }
+
+
+def _again(
+    kind: type[NeurodeployError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> NeurodeployError:
+    """An error that comes from another process."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class FileError(NeurodeployError):

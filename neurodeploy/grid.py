@@ -70,11 +70,11 @@ def grid_step(values: FloatArray, most: int) -> float | None:
     """
     sizes = np.abs(values[values != 0])
     levels = np.unique(sizes[:: max(1, sizes.size // 4096)])
-    if not levels.size or levels.size > 4 * most:
+    if not levels.size or levels.size > 4 * most or levels[-1] / 2 / most > levels[0]:
         return None
     levels = levels if sizes.size <= 4096 else np.unique(sizes)
     for divisor in range(1, most + 1):
-        ratio = levels * (divisor / levels[0])
+        ratio = levels / levels[0] * divisor
         if np.all(np.abs(ratio - np.rint(ratio)) <= TOLERANCE * ratio):
             largest = float(np.rint(ratio[-1]))
             return float(levels[-1]) / largest if largest <= most else None

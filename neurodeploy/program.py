@@ -284,6 +284,10 @@ class Program:
         """Write to one `.ndp` file, atomically; return the content hash."""
         return archive.save(path, self._tree())
 
+    def to_bytes(self) -> bytes:
+        """The bytes of the file that `save` writes."""
+        return archive.to_bytes(self._tree(), "program")[0]
+
     def _tree(self) -> dict[str, Any]:
         from neurodeploy.program_file import to_tree
 

@@ -16,6 +16,7 @@ from neurodeploy.linear import Shape
 from neurodeploy.network import InputPort, Readout
 from neurodeploy.program import (
     Golden,
+    How,
     Lowering,
     Neurons,
     Program,
@@ -161,6 +162,14 @@ def _check(program: Program) -> None:
     for synapses in program.synapses:
         _check_synapses(synapses, shapes)
         _require(synapses.target in names, "it ends at an input", synapses.name)
+    for lowering in program.lowerings:
+        _check_types(lowering, node=str, subject=str, how=str, text=str)
+        _require(lowering.how in get_args(How), f"it is {lowering.how!r}", lowering.node)
+    numbers = dict.fromkeys(("low", "high", "limit_low", "limit_high"), (int, float))
+    for bounds in program.ranges:
+        _check_types(bounds, node=str, register=str, proven=bool, **numbers)
+    if program.golden is not None:
+        _check_golden(program, program.golden)
 
 
 def _require(condition: bool, problem: str, node: str) -> None:
@@ -177,6 +186,27 @@ def _sizes(values: object, *, least: int, count: int | None = None) -> bool:
     )
 
 
+def _check_types(item: Lowering | Range, **types: type | tuple[type, ...]) -> None:
+    for name, kind in types.items():
+        value = getattr(item, name)
+        known = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        _require(known, f"{name} is {value!r}", str(item.node))
+
+
+def _check_golden(program: Program, golden: Golden) -> None:
+    """Inputs of every port and spikes of populations, all of as many samples and steps."""
+    ports = {port.name for port in program.inputs}
+    own = {population.name for population in program.populations}
+    fits = set(golden.inputs) == ports and set(golden.spikes) <= own
+    _require(fits, "are of other nodes", "golden traces")
+    sent = {**golden.inputs, **golden.spikes}
+    counts = {values.shape[:2] for values in sent.values()}
+    _require(len(counts) == 1, "differ in samples or steps", "golden traces")
+    for name, values in sent.items():
+        fits = values.shape[2:] == program.shapes[name]
+        _require(fits, f"have shape {values.shape}", f"golden traces of {name}")
+
+
 def _check_neurons(population: Neurons) -> None:
     name, size = population.name, population.size
     _require(type(population.depth) is int and population.depth >= 0, "its depth", name)
@@ -184,7 +214,8 @@ def _check_neurons(population: Neurons) -> None:
     readout = population.readout
     _require(readout in get_args(Readout), f"its readout is {readout!r}", name)
     unit = population.unit
-    _require(isinstance(unit, np.ndarray) and unit.size in (1, size), "its unit", name)
+    real = isinstance(unit, np.ndarray) and unit.dtype.kind == "f"
+    _require(real and unit.size in (1, size), "its unit", name)
     _require(bool(np.all(np.isfinite(unit)) and np.all(unit > 0)), "its unit", name)
     known = bool(population.parameters) or population.model != "lif"  # Loihi's sigma has none
     _require(known, "it has no registers", name)

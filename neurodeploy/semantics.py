@@ -192,6 +192,8 @@ def from_metadata(metadata: Mapping[str, Any], *, node: str) -> dict[str, Any] |
     FileError
         The entry is not a JSON object, or of a newer schema.
     """
+    if not isinstance(metadata, Mapping):
+        raise FileError(f"its metadata are {metadata!r}, not a table", node=node)
     text = metadata.get(METADATA_KEY)
     if text is None:
         return None
@@ -199,7 +201,7 @@ def from_metadata(metadata: Mapping[str, Any], *, node: str) -> dict[str, Any] |
         text = text.decode("utf8", errors="replace")
     try:
         entries = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise FileError("the neurodeploy metadata is not valid JSON", node=node) from error
     if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
         schema = entries.get("schema") if isinstance(entries, dict) else None

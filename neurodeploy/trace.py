@@ -64,6 +64,19 @@ class Trace:
             return self.spikes.counts(name)
         return count_spikes(self.spikes[name])
 
+    def first(self, samples: int) -> Trace:
+        """The trace of the first samples."""
+        if samples >= self.samples:
+            return self
+        return Trace(
+            {name: self.spikes[name][:samples] for name in self.spikes},
+            {
+                name: {key: state[:samples] for key, state in states.items()}
+                for name, states in self.states.items()
+            },
+            {name: array[:samples] for name, array in self.values.items()},
+        )
+
     @classmethod
     def of_sent(cls, sent: Mapping[str, Messages]) -> Trace:
         """The trace of what inputs and populations send: the inverse of `sent`."""

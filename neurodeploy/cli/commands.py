@@ -11,7 +11,7 @@ import numpy as np
 
 from neurodeploy.cli import bundles, exploring, finetuning, inspection, reporting, tables, verifying
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import backend_arguments, load_inputs
+from neurodeploy.cli.files import backend_arguments, load_inputs, where_arguments
 from neurodeploy.cli.output import Output
 from neurodeploy.cli.semantics import chosen_semantics, semantics_arguments
 from neurodeploy.errors import FileError
@@ -168,6 +168,7 @@ def _energy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", help=".npy or .npz, as for compile")
     parser.add_argument("--report", help="of a bundle's run on a chip: show what it measured, too")
     parser.add_argument("--level", help="performance level of the chip, if it has several")
+    where_arguments(parser)
     parser.add_argument("--against", help="another .ndp program: which of the two costs less")
     parser.add_argument(
         "--validate",
@@ -187,7 +188,15 @@ def _energy(arguments: argparse.Namespace, output: Output) -> int:
     program, inputs = _program(arguments.program), load_inputs(arguments.inputs)
     elsewhere = None if arguments.report is None else api.read_report(arguments.report, program)
     measured = None if elsewhere is None else elsewhere.measured
-    report = api.energy(program, inputs, level=arguments.level)
+    with output.progress("simulating") as progress:
+        report = api.energy(
+            program,
+            inputs,
+            level=arguments.level,
+            progress=progress,
+            scheduler=arguments.scheduler,
+            state=arguments.state,
+        )
     tables.energy(output, report)
     costs.sources(output, report)
     data = report.to_dict()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import load_inputs, load_labels
+from neurodeploy.cli.files import load_inputs, load_labels, where_arguments
 from neurodeploy.cli.output import Output
 from neurodeploy.cli.semantics import chosen_semantics, semantics_arguments
 from neurodeploy.quantity import engineering
@@ -30,9 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--energy", type=float, help="most, in J per inference")
     parser.add_argument("--cores", type=int, help="most")
     parser.add_argument("--budget", type=int, default=64, help="candidates to try at most")
-    parser.add_argument(
-        "--state", help="a file that keeps every candidate, so that a search can go on later"
-    )
+    where_arguments(parser)
     parser.add_argument("-o", "--output", help="the .ndp program of the pick")
     semantics_arguments(parser)
 
@@ -51,6 +49,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             labels=None if arguments.labels is None else load_labels(arguments.labels),
             constraints=constraints,
             budget=arguments.budget,
+            scheduler=arguments.scheduler,
             state=arguments.state,
             semantics=semantics,
             progress=progress,
@@ -129,7 +128,7 @@ explore = Command(
     "explore",
     "search a target's settings for the cheapest that hold constraints",
     "neurodeploy explore model.nir --target loihi2 --inputs spikes.npy --labels labels.npy "
-    "--accuracy 0.95 --state search.json -o model.ndp",
+    "--accuracy 0.95 --state search -o model.ndp",
     _arguments,
     _run,
 )

@@ -20,6 +20,20 @@ def backend_arguments(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--timeout", type=float, default=600.0, help="of the backend's run, in s")
 
 
+def where_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--scheduler` and `--state`; see `chunks.Where`."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that does the work, such as tcp://127.0.0.1:8786",
+    )
+    parser.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="keeps what is done, so that the same command goes on where it was stopped",
+    )
+
+
 def load_inputs(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """Inputs: one array from `.npy`, or one per input from `.npz`.
 

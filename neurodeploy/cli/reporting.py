@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
                 progress=progress,
             )
         try:
-            energy = api.energy(program, verdict.trace)
+            energy = api.energy(program, inputs)
         except TargetError as error:
             energy = None
             output.say(f"{path}: no energy: {error}")

@@ -11,7 +11,13 @@ from rich.markup import escape
 
 from neurodeploy.cli import bundles, checks, tables
 from neurodeploy.cli.command import Command
-from neurodeploy.cli.files import backend_arguments, load_inputs, load_labels, load_spikes
+from neurodeploy.cli.files import (
+    backend_arguments,
+    load_inputs,
+    load_labels,
+    load_spikes,
+    where_arguments,
+)
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import FileError, InputError
 
@@ -62,6 +68,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="a stage that was left out fails, too"
     )
+    where_arguments(parser)
     parser.add_argument("--page", help="write an HTML page with the verdict and the energy")
     parser.add_argument("--junit", help="write JUnit XML, a test for each stage and gate")
 
@@ -95,6 +102,8 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
             timeout=arguments.timeout,
             gates=gates,
             progress=progress,
+            scheduler=arguments.scheduler,
+            state=arguments.state,
         )
     tables.verdict(output, verdict)
     data: dict[str, Any] = verdict.to_dict()
@@ -108,7 +117,7 @@ def _verify(arguments: argparse.Namespace, output: Output) -> int:
             arguments.page,
             program,
             verdict,
-            api.energy(program, verdict.trace),
+            api.energy(program, inputs, scheduler=arguments.scheduler, state=arguments.state),
             title=Path(arguments.program).stem,
             labels=labels,
         )

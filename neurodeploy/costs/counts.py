@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,21 @@ class Counts:
         """Number of samples."""
         return len(self.steps)
 
+    def to_tree(self) -> dict[str, Any]:
+        """Arrays."""
+        return {**vars(self), "links": vars(self.links)}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Counts:
+        """The inverse of `to_tree`."""
+        return cls(**{**tree, "links": Links(**tree["links"])})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counts]) -> Counts:
+        """Of samples that follow each other."""
+        trees = [part.to_tree() for part in parts]
+        return cls.from_tree({name: _joined([tree[name] for tree in trees]) for name in trees[0]})
+
     def total(self, counts: Mapping[str, IntArray]) -> IntArray:
         """Sum of one of the mappings over its names, int64 (samples,)."""
         return np.asarray(sum(counts.values(), np.zeros(self.samples, np.int64)))
@@ -133,6 +149,13 @@ def count(program: Program, trace: Trace, placement: Placement) -> Counts:
         core_spikes=_core_spikes(spikes, placement),
         core_packets=core_packets,
     )
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Arrays one after another, also within mappings."""
+    if isinstance(parts[0], Mapping):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
 
 
 def _spikes_per_neuron(program: Program, trace: Trace) -> dict[str, IntArray]:

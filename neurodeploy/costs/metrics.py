@@ -5,6 +5,7 @@ Definitions: NeuroBench 2.3.0, `neurobench/metrics/static` and `neurobench/metri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -52,23 +53,69 @@ class Metrics:
         return {**data, "synaptic_operations": operations}
 
 
-def metrics(program: Program, trace: Trace) -> Metrics:
-    """The metrics of `trace`, a run of `program`."""
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a run is to the metrics, in integers; runs of other samples can be added.
+
+    Attributes
+    ----------
+    samples, steps: of the run.
+    active: how often each neuron sent something, by population and input: int64 (neurons,), or
+        (steps, neurons) where messages may be others than -1, 0 and 1.
+    others: in which steps there are such, bool (steps,); of what sends nothing else, empty.
+    """
+
+    samples: int
+    steps: int
+    active: Mapping[str, IntArray]
+    others: Mapping[str, NDArray[np.bool_]]
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(
+            self.samples + other.samples,
+            self.steps,
+            {name: active + other.active[name] for name, active in self.active.items()},
+            {name: steps | other.others[name] for name, steps in self.others.items()},
+        )
+
+    def met(self, name: str) -> tuple[IntArray, IntArray]:
+        """How often each neuron sent something, int64 (neurons,): in steps of -1, 0, 1, others."""
+        active, others = self.active[name], self.others[name]
+        if not others.size:
+            return active, np.zeros_like(active)
+        return active[~others].sum(axis=0), active[others].sum(axis=0)
+
+
+def seen(program: Program, trace: Trace) -> Seen:
+    """What the metrics are made from, of `trace`, a run of `program`."""
+    found = {name: _active(trace, name) for name in program.shapes}
+    return Seen(
+        trace.samples,
+        trace.steps,
+        {name: active for name, (active, _) in found.items()},
+        {name: others for name, (_, others) in found.items()},
+    )
+
+
+def metrics(program: Program, run: Seen | Trace) -> Metrics:
+    """The metrics of a run of `program`."""
+    if isinstance(run, Trace):
+        run = seen(program, run)
     arrays = [synapses.weight for synapses in program.synapses]
     arrays += [a for population in program.populations for a in population.parameters.values()]
     stored = [s.weight for s in program.synapses if s.kind != "one-to-one"]
     zeros = sum(int(np.count_nonzero(weight == 0)) for weight in stored)
     weights = sum(weight.size for weight in stored)
-    met = {name: _met(trace, name) for name in program.shapes}
+    met = {name: run.met(name) for name in program.shapes}
     spikes = sum(int(sum(part.sum() for part in met[p.name])) for p in program.populations)
-    cells = sum(p.size for p in program.populations) * trace.samples * trace.steps
+    cells = sum(p.size for p in program.populations) * run.samples * run.steps
     macs = acs = dense = 0
     for synapses in program.synapses:
         binary, others = (int(part @ fan_out(synapses)) for part in met[synapses.source])
         acs, macs = acs + binary, macs + others
         full = fan_out(replace(synapses, weight=np.ones_like(synapses.weight)))
-        dense += int(full.sum()) * trace.samples * trace.steps
-    per_sample = f"per sample, over {trace.samples} samples"
+        dense += int(full.sum()) * run.samples * run.steps
+    per_sample = f"per sample, over {run.samples} samples"
     return Metrics(
         footprint=_exact(sum(_bytes(array) for array in arrays), "B", "counted", "as stored"),
         parameter_count=_exact(sum(a.size for a in arrays), "1", "counted", "weights, registers"),
@@ -76,23 +123,20 @@ def metrics(program: Program, trace: Trace) -> Metrics:
         activation_sparsity=_exact(
             1 - spikes / max(cells, 1), "1", "derived", "silent cells over cells"
         ),
-        effective_macs=_exact(macs / trace.samples, "1", "counted", per_sample),
-        effective_acs=_exact(acs / trace.samples, "1", "counted", per_sample),
-        dense=_exact(dense / trace.samples, "1", "counted", per_sample),
+        effective_macs=_exact(macs / run.samples, "1", "counted", per_sample),
+        effective_acs=_exact(acs / run.samples, "1", "counted", per_sample),
+        dense=_exact(dense / run.samples, "1", "counted", per_sample),
     )
 
 
-def _met(trace: Trace, name: str) -> tuple[IntArray, IntArray]:
-    """How often each neuron sent something, int64 (neurons,): in steps of -1, 0, 1, and others."""
+def _active(trace: Trace, name: str) -> tuple[IntArray, NDArray[np.bool_]]:
+    """See `Seen`."""
     values = trace.values.get(name)
     graded = values is not None and values.dtype == np.int32
     if not graded and isinstance(trace.spikes, Counting):  # packed: never more than one
-        counts = trace.counts(name).sum(axis=0).reshape(-1)
-        return counts, np.zeros_like(counts)
+        return trace.counts(name).sum(axis=0).reshape(-1), np.zeros(0, np.bool_)
     sent = trace.sent(name).reshape(trace.samples, trace.steps, -1)
-    binary = np.abs(sent).max(axis=(0, 2)) <= 1
-    active = np.count_nonzero(sent, axis=0)
-    return active[binary].sum(axis=0), active[~binary].sum(axis=0)
+    return np.count_nonzero(sent, axis=0), np.abs(sent).max(axis=(0, 2)) > 1
 
 
 def _bytes(array: NDArray[Any]) -> int:

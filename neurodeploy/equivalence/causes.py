@@ -8,7 +8,7 @@ are its own; any other inherits its difference, from other layers or from its ow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,8 +31,6 @@ BATCH_VALUES = 1 << 21
 
 PART_CELLS = 1 << 26
 """Of a population, whose differences are looked for together."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -127,6 +125,27 @@ class LayerCauses:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LayerCauses:
+        """The inverse of `to_dict`."""
+        found = {frozenset(map(Cause, e["causes"])): e["events"] for e in data["histogram"]}
+        return cls(**{**data, "histogram": found})
+
+    @classmethod
+    def joined(cls, parts: Sequence[LayerCauses]) -> LayerCauses:
+        """Of all samples, from parts of them."""
+        histogram: Counter[Causes] = Counter()
+        for part in parts:
+            histogram.update(part.histogram)
+        return cls(
+            parts[0].population,
+            sum(part.local for part in parts),
+            sum(part.propagated for part in parts),
+            dict(sorted(histogram.items(), key=lambda item: (-item[1], names(item[0])))),
+            sum(part.unexplained for part in parts),
+            next((part.reason for part in parts if part.reason), None),
+        )
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -173,18 +192,10 @@ class Attribution(Runs):
     target: Target
     actual: Trace
 
-    def explanation(self, first: Cell | None, progress: Progress | None = None) -> Explanation:
-        """Why each population differs, and the cell that is given."""
-        return Explanation(self.layers(progress), None if first is None else self.event(first))
-
-    def layers(self, progress: Progress | None = None) -> tuple[LayerCauses, ...]:
-        """Why each spiking population differs.
-
-        `progress` gets how many samples are done, over all populations, and how many there are.
-        """
-        spiking = [p for p in self.network.populations if p.spiking]
-        layers, total = [], len(spiking) * self.expected.samples
-        for index, population in enumerate(spiking):
+    def layers(self) -> tuple[LayerCauses, ...]:
+        """Why each spiking population differs."""
+        layers = []
+        for population in (p for p in self.network.populations if p.spiking):
             found, runs = _Found(), (self.expected, self.actual)
             expected, actual = (run.spikes[population.name] for run in runs)
             for samples in self._parts(population):
@@ -195,8 +206,6 @@ class Attribution(Runs):
                 except (TargetError, InputError) as error:
                     found.unexplained += len(cells[0])
                     found.reason = str(error)
-                if progress is not None:
-                    progress(index * self.expected.samples + samples.stop, total)
             layers.append(found.layer(population.name))
         return tuple(layers)
 
@@ -321,7 +330,5 @@ class _Found:
             self.unexplained += int(np.count_nonzero(which < 0))
 
     def layer(self, name: str) -> LayerCauses:
-        ordered = sorted(self.histogram.items(), key=lambda item: (-item[1], names(item[0])))
-        return LayerCauses(
-            name, self.local, self.propagated, dict(ordered), self.unexplained, self.reason
-        )
+        found = (self.local, self.propagated, self.histogram, self.unexplained, self.reason)
+        return LayerCauses.joined([LayerCauses(name, *found)])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import InputError
 from neurodeploy.trace import Trace
@@ -51,6 +52,13 @@ class Layer:
         """Plain data."""
         return {**asdict(self), "rate": self.rate}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Layer:
+        """The inverse of `to_dict`, the rate aside."""
+        cell = data["first"]
+        first = None if cell is None else Cell(**{**cell, "neuron": tuple(cell["neuron"])})
+        return cls(**{**{k: v for k, v in data.items() if k != "rate"}, "first": first})
+
 
 def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple[Layer, ...]:
     """Compare what `populations` send, every sample, step and neuron.
@@ -64,6 +72,46 @@ def compare(expected: Trace, actual: Trace, populations: Iterable[str]) -> tuple
         compared.
     """
     return tuple(_layer(expected, actual, name) for name in populations)
+
+
+def joined(parts: Sequence[tuple[int, tuple[Layer, ...]]]) -> tuple[Layer, ...]:
+    """Layers over samples that follow each other, from those of parts of them.
+
+    Parameters
+    ----------
+    parts: the first sample of each, and the same layers; cells are counted from that sample.
+    """
+    return tuple(
+        _joined([(start, layer) for (start, _), layer in zip(parts, same, strict=True)])
+        for same in zip(*(layers for _, layers in parts), strict=True)
+    )
+
+
+def _joined(parts: Sequence[tuple[int, Layer]]) -> Layer:
+    cells = [
+        replace(layer.first, sample=layer.first.sample + start)
+        for start, layer in parts
+        if layer.first is not None
+    ]
+    layers = [layer for _, layer in parts]
+    return Layer(
+        population=layers[0].population,
+        cells=sum(layer.cells for layer in layers),
+        mismatches=sum(layer.mismatches for layer in layers),
+        expected_spikes=sum(layer.expected_spikes for layer in layers),
+        spikes=sum(layer.spikes for layer in layers),
+        samples=sum(layer.samples for layer in layers),
+        first=min(cells, key=lambda c: (c.step, c.sample, c.neuron), default=None),
+    )
+
+
+def differing(expected: Trace, actual: Trace, populations: Iterable[str]) -> NDArray[np.int64]:
+    """Samples in which the spikes of any population differ, ascending, int64."""
+    found = np.zeros(expected.samples, np.bool_)
+    for name in populations:
+        cells = expected.spikes[name] != actual.spikes[name]
+        found |= cells.reshape(len(cells), -1).any(axis=1)
+    return np.flatnonzero(found)
 
 
 def earliest(layers: Iterable[Layer]) -> Cell | None:

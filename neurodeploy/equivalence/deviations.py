@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from neurodeploy.equivalence.dynamics import Dynamics, Fit
 from neurodeploy.linear import FloatArray
+from neurodeploy.program import IntArray
 from neurodeploy.semantics import ResetTiming
 
 
@@ -85,6 +86,36 @@ _FITS = ("current_fit", "state_fit", "potential_fit")
 _KINDS = {"saturate": Cause.SATURATION, "wrap": Cause.WRAP}
 
 
+@dataclass(frozen=True, eq=False)
+class Resets:
+    """How the resets of a chip's neurons part from the model's, judged over a whole population.
+
+    Attributes
+    ----------
+    found: the causes.
+    timing, amount: of a chip that is `free`, what a spike takes more, one step later, with the
+        other time, and with the other amount; float64 (neurons,), 0 elsewhere.
+    """
+
+    found: frozenset[Cause]
+    timing: FloatArray
+    amount: FloatArray
+
+    def of(self, neurons: IntArray) -> Resets:
+        """Of some neurons, by their places; repetitions are allowed."""
+        return Resets(self.found, self.timing[neurons], self.amount[neurons])
+
+
+def resets(chip: Dynamics, model: Dynamics) -> Resets:
+    """How the resets of a population part."""
+    found = frozenset(_reset_causes(chip, model))
+    timing = amount = np.zeros(len(chip.threshold))
+    if chip.free and found >= {Cause.RESET_TIMING, Cause.RESET_AMOUNT}:
+        taken, meant, other = _taken(chip, model)
+        timing, amount = meant - other, other - taken
+    return Resets(found, timing, amount)
+
+
 def present(chip: Dynamics, model: Dynamics) -> frozenset[Cause]:
     """In which ways two steps of the same neurons differ, as far as their values say."""
     found = {
@@ -98,7 +129,7 @@ def present(chip: Dynamics, model: Dynamics) -> frozenset[Cause]:
     return frozenset(found | set(_reset_causes(chip, model)))
 
 
-def undone(chip: Dynamics, model: Dynamics, causes: Collection[Cause]) -> Dynamics:
+def undone(chip: Dynamics, model: Dynamics, resets: Resets, causes: Collection[Cause]) -> Dynamics:
     """The chip's step with some causes taken back, so that the model's values stand there."""
     changes: dict[str, Any] = {
         name: getattr(model, name)
@@ -112,7 +143,7 @@ def undone(chip: Dynamics, model: Dynamics, causes: Collection[Cause]) -> Dynami
         fit: Fit | None = getattr(chip, name)
         if fit is not None and _KINDS[fit.kind] in causes:
             changes[name] = None
-    return replace(chip, **changes, **_reset(chip, model, causes))
+    return replace(chip, **changes, **_reset(chip, model, resets, causes))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -179,20 +210,20 @@ def _apart(a: FloatArray, b: FloatArray) -> float:
     return float(np.abs(a - b).sum())
 
 
-def _reset(chip: Dynamics, model: Dynamics, causes: Collection[Cause]) -> dict[str, Any]:
+def _reset(
+    chip: Dynamics, model: Dynamics, resets: Resets, causes: Collection[Cause]
+) -> dict[str, Any]:
     """The fields of a reset with some causes undone; the chip's own where none is."""
-    found = set(_reset_causes(chip, model))
-    back = found & set(causes)
+    back = resets.found & set(causes)
     if not back:
         return {}
     whole = {name: getattr(model, name) for name in ("reset", "timing", "amount", "owed")}
-    if back == found:
+    if back == resets.found:
         return whole
     if not chip.free:
         names = ("amount", "owed") if Cause.RESET_AMOUNT in back else ("timing",)
         return {name: getattr(model, name) for name in names}
-    taken, meant, other = _taken(chip, model)
-    change = meant - other if Cause.RESET_TIMING in back else other - taken
+    change = resets.timing if Cause.RESET_TIMING in back else resets.amount
     return {"owed": chip.owed + change}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -153,23 +155,88 @@ class Distances:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """What `Distances` are means of: integers, and exact sums of floats, so that parts add up.
+
+    Attributes
+    ----------
+    trains, differing: how many there are, and in how many anything differs.
+    count_error, count_bias: see `Distances`.
+    van_rossum, victor_purpura: sums of one float64 for each sample.
+    """
+
+    population: str
+    trains: int
+    differing: int
+    count_error: int
+    count_bias: int
+    van_rossum: Fraction
+    victor_purpura: Fraction
+    time_constant: float
+
+    def __add__(self, other: Sums) -> Sums:
+        mine, its = vars(self), vars(other)
+        return Sums(**{
+            name: value if name in ("population", "time_constant") else value + its[name]
+            for name, value in mine.items()
+        })  # fmt: skip
+
+    @property
+    def means(self) -> Distances:
+        """Per train."""
+        return Distances(
+            population=self.population,
+            equal=1 - self.differing / self.trains,
+            count_error=self.count_error / self.trains,
+            count_bias=self.count_bias / self.trains,
+            van_rossum=float(self.van_rossum / self.trains),
+            victor_purpura=float(self.victor_purpura / self.trains),
+            time_constant=self.time_constant,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, fractions as text."""
+        return {k: str(v) if isinstance(v, Fraction) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Sums:
+        """The inverse of `to_dict`."""
+        exact = {name: Fraction(data[name]) for name in ("van_rossum", "victor_purpura")}
+        return cls(**{**data, **exact})
+
+
+def sums(
+    expected: Trace, actual: Trace, population: str, time_constant: float = TIME_CONSTANT
+) -> Sums:
+    """Sums over the trains of one population's spikes in two runs of equal shape."""
+    a, b = expected.spikes[population], actual.spikes[population]
+    _check(a, b, time_constant, "time constant")
+    differs = (a != b).any(axis=1)
+    samples = np.flatnonzero(differs.reshape(len(a), -1).any(axis=1))
+    trains = a.size // a.shape[1]
+    a, b = a[samples], b[samples]
+    excess = b.sum(axis=1, dtype=np.int64) - a.sum(axis=1, dtype=np.int64)
+    return Sums(
+        population=population,
+        trains=trains,
+        differing=int(np.count_nonzero(differs)),
+        count_error=int(np.abs(excess).sum()),
+        count_bias=int(excess.sum()),
+        van_rossum=_exact(van_rossum(a, b, time_constant)),
+        victor_purpura=_exact(victor_purpura(a, b, 1 / time_constant)),
+        time_constant=time_constant,
+    )
+
+
+def _exact(values: FloatArray) -> Fraction:
+    """The sum of the samples' rounded sums, without any rounding of its own."""
+    per_sample = (math.fsum(sample.reshape(-1).tolist()) for sample in values)
+    return sum(map(Fraction, per_sample), Fraction())
+
+
 def distances(
     expected: Trace, actual: Trace, population: str, time_constant: float = TIME_CONSTANT
 ) -> Distances:
     """Distances of one population's spikes in two runs of equal shape; see `Distances`."""
-    a, b = expected.spikes[population], actual.spikes[population]
-    _check(a, b, time_constant, "time constant")
-    trains = a.size // a.shape[1]
-    differs = (a != b).any(axis=1)
-    samples = np.flatnonzero(differs.reshape(len(a), -1).any(axis=1))
-    a, b = a[samples], b[samples]
-    excess = b.sum(axis=1, dtype=np.int64) - a.sum(axis=1, dtype=np.int64)
-    return Distances(
-        population=population,
-        equal=1 - np.count_nonzero(differs) / trains,
-        count_error=float(np.abs(excess).sum() / trains),
-        count_bias=float(excess.sum() / trains),
-        van_rossum=float(van_rossum(a, b, time_constant).sum() / trains),
-        victor_purpura=float(victor_purpura(a, b, 1 / time_constant).sum() / trains),
-        time_constant=time_constant,
-    )
+    return sums(expected, actual, population, time_constant).means

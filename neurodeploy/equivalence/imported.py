@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy import reference
-from neurodeploy.equivalence.compare import Cell, Layer, compare, earliest, totals
+from neurodeploy.equivalence.compare import (
+    Cell,
+    Layer,
+    compare,
+    differing,
+    earliest,
+    joined,
+    totals,
+)
 from neurodeploy.errors import FileError
 from neurodeploy.network import Network
 from neurodeploy.trace import Trace
@@ -95,18 +103,13 @@ class Comparison:
     def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
         """Read plain data back; raises `FileError` where it is none of ours."""
         try:
-            layers = [_layer(entry) for entry in data["layers"]]
+            layers = [Layer.from_dict(entry) for entry in data["layers"]]
             first = data["first"]
             if first is not None:
                 first = Parting(**{**first, "cell": _cell(first["cell"])})
             return cls(**{**data, "layers": tuple(layers), "first": first})
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(f"the comparison with its source cannot be read ({error})") from error
-
-
-def _layer(data: Mapping[str, Any]) -> Layer:
-    first = data["first"]
-    return Layer(**{**data, "first": None if first is None else _cell(first)})
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
@@ -128,17 +131,76 @@ def compare_import(
     InputError
         A population is missing, or shapes do not fit.
     """
+    return comparison(network, inputs, import_parts(network, inputs, source))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Two runs compared: populations, and the neurons that part, as `Comparison` counts them."""
+
+    layers: tuple[Layer, ...]
+    ties: int
+    unexplained: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Parts:
+        """The inverse of `to_dict`."""
+        layers = tuple(Layer.from_dict(layer) for layer in data["layers"])
+        return cls(layers, data["ties"], data["unexplained"])
+
+    @classmethod
+    def joined(cls, parts: Iterable[tuple[int, Parts]]) -> Parts:
+        """As `compare.joined`."""
+        found = list(parts)
+        return cls(
+            joined([(start, part.layers) for start, part in found]),
+            sum(part.ties for _, part in found),
+            sum(part.unexplained for _, part in found),
+        )
+
+
+def parts_of(
+    network: Network,
+    inputs: Mapping[str, NDArray[Any]],
+    runs: tuple[Trace, Trace],
+    margin: float,
+    *,
+    rounded: bool,
+) -> Parts:
+    """Compare two runs; in samples that differ, how the neurons of `network` part from the first.
+
+    Parameters
+    ----------
+    runs: of populations that spike; the second is that of `network` on `inputs`.
+    margin, rounded: see `partings`.
+    """
     names = [population.name for population in network.populations if population.spiking]
-    found = reference.simulate(network, inputs, rounded=True)
-    layers = compare(source, found, names)
+    layers = compare(*runs, names)
     ties = unexplained = 0
     if totals(layers)[0]:
-        for part in reference.chunks(network, {**inputs, **source.spikes}):
-            a, b = partings(network, part, ROUNDING_MARGIN, rounded=True)
+        some = differing(*runs, names)
+        signals = {**inputs, **runs[0].spikes}
+        for part in reference.chunks(network, {name: a[some] for name, a in signals.items()}):
+            a, b = partings(network, part, margin, rounded=rounded)
             ties, unexplained = ties + a, unexplained + b
-    return Comparison(
-        layers, found.samples, found.steps, ties, unexplained, _first(network, inputs, layers)
-    )
+    return Parts(layers, ties, unexplained)
+
+
+def import_parts(network: Network, inputs: Mapping[str, NDArray[Any]], source: Trace) -> Parts:
+    """What `compare_import` counts."""
+    found = reference.simulate(network, inputs, rounded=True)
+    return parts_of(network, inputs, (source, found), ROUNDING_MARGIN, rounded=True)
+
+
+def comparison(network: Network, inputs: Mapping[str, NDArray[Any]], parts: Parts) -> Comparison:
+    """The comparison that counts on all of `inputs` make."""
+    samples, steps = next(iter(inputs.values())).shape[:2]
+    first = _first(network, inputs, parts.layers)
+    return Comparison(parts.layers, samples, steps, parts.ties, parts.unexplained, first)
 
 
 def partings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +15,10 @@ from neurodeploy.equivalence.deviations import (
     IN_CURRENTS,
     Cause,
     Causes,
+    Resets,
     margin,
     present,
+    resets,
     subsets_of,
     undone,
 )
@@ -57,12 +60,23 @@ class Judge:
     arriving: Incoming
     unit: FloatArray
 
+    @functools.cached_property
+    def differences(self) -> Causes:
+        """In what chip and model differ, in any neuron."""
+        return present(self.chip, self.model)
+
+    @functools.cached_property
+    def resets(self) -> Resets:
+        """How their resets differ."""
+        return resets(self.chip, self.model)
+
     def pairs(self, sample: IntArray, neuron: IntArray) -> Pairs:
         """Some of its neurons, each in one sample."""
         sent = _flat(self.of.expected.spikes[self.population.name])[sample, :, neuron]
         return Pairs(
             self.chip.of(neuron),
             self.model.of(neuron),
+            self.resets.of(neuron),
             np.asarray(sent.T, np.float64),
             self.unit[neuron],
             Currents(self, sample, neuron),
@@ -75,13 +89,14 @@ class Pairs:
 
     chip: Dynamics
     model: Dynamics
+    resets: Resets
     history: FloatArray
     unit: FloatArray
     currents: Currents
 
     def potential(self, causes: Causes) -> FloatArray:
         """In chip units, (steps, pairs), with `causes` undone."""
-        dynamics = undone(self.chip, self.model, causes)
+        dynamics = undone(self.chip, self.model, self.resets, causes)
         return potentials(dynamics, self.currents.of(causes, dynamics.signed), self.history)
 
     def only(self, kept: IntArray) -> Pairs:
@@ -91,6 +106,7 @@ class Pairs:
         return Pairs(
             self.chip.of(kept),
             self.model.of(kept),
+            self.resets.of(kept),
             self.history[:, kept],
             self.unit[kept],
             Currents(currents.judge, sample, neuron),
@@ -121,13 +137,17 @@ class Cells:
         """Which cells have the reference's spikes with `causes` undone, and their potentials."""
         pairs = self.pairs
         potential = pairs.potential(causes)[self.step, self.pair]
-        dynamics = undone(pairs.chip, pairs.model, causes).of(self.pair)
+        dynamics = undone(pairs.chip, pairs.model, pairs.resets, causes).of(self.pair)
         return spikes(dynamics, potential) == pairs.history[self.step, self.pair], potential
 
     @property
     def differences(self) -> Causes:
-        """All in which chip and model differ there."""
-        return present(self.pairs.chip, self.pairs.model) | self.pairs.currents.present
+        """All in which chip and model differ there, or anywhere in the population.
+
+        What is left out is what arrives at these pairs as it is: undoing that changes no bit, and a
+        smallest set holds nothing of the kind.  So other pairs beside these change no answer.
+        """
+        return self.pairs.currents.judge.differences | self.pairs.currents.present
 
     def only(self, wanted: NDArray[np.bool_]) -> Cells:
         """Some of these cells, and no more pairs than they need."""
@@ -232,7 +252,11 @@ class Currents:
             return _flat(of.expected.spikes[name])
         if name not in of.program.grids:
             return _flat(of.given[name])
-        return _flat(of.given[name] / arrival.step if exact else of.sent[name])
+        sent = _flat(of.sent[name])
+        if not exact:
+            return sent
+        given = _flat(of.given[name] / arrival.step)
+        return np.where(np.abs(given - sent) > TOLERANCE * np.abs(sent), given, sent)
 
     def _weights(self, arrival: Arrival) -> Iterator[tuple[Weights, list[slice]]]:
         """Weights of some neurons after others, and where their pairs are: these are by neuron."""
@@ -256,7 +280,7 @@ class Currents:
         if arrival.source in self.judge.of.program.grids:
             samples = np.unique(self.sample)
             exact, sent = (self._signal(arrival, exact=e)[samples] for e in (True, False))
-            if np.any(np.abs(exact - sent) > TOLERANCE * np.abs(sent)):
+            if np.any(exact != sent):
                 yield Cause.INPUT_QUANTISATION
 
 

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy import reference
 from neurodeploy.bounds import Certifies
-from neurodeploy.equivalence.causes import Attribution, Explanation
+from neurodeploy.chunks import HERE, Tree, Where, map_chunks
+from neurodeploy.equivalence.causes import Explanation
 from neurodeploy.equivalence.certificate import Certificate, certify
-from neurodeploy.equivalence.compare import Cell, compare, earliest, totals
-from neurodeploy.equivalence.distances import Distances, distances
+from neurodeploy.equivalence.compare import earliest
+from neurodeploy.equivalence.distances import Distances
+from neurodeploy.equivalence.examination import Examination, Findings
 from neurodeploy.equivalence.gates import Gates
-from neurodeploy.equivalence.imported import compare_import
-from neurodeploy.equivalence.lossless import mapping, passes, potentials
-from neurodeploy.equivalence.stage import Divergence, Stage, Status
-from neurodeploy.equivalence.statistics import Paired, Proportion, agreement, paired, samples_needed
-from neurodeploy.errors import InputError, TargetError
+from neurodeploy.equivalence.lossless import MAPPED_SAMPLES, PASS_SAMPLES, mapping, pass_stage
+from neurodeploy.equivalence.stage import Stage
+from neurodeploy.equivalence.stages import (
+    Judge,
+    arithmetic,
+    divergence,
+    event_at,
+    golden_stage,
+    input_stages,
+    messages,
+    source_stage,
+    vendor_stage,
+)
+from neurodeploy.equivalence.statistics import Paired, Proportion, agreement, samples_needed
+from neurodeploy.errors import InputError
 from neurodeploy.network import Network
 from neurodeploy.program import Program
-from neurodeploy.simulator.engine import in_model_units, prepare, run
 from neurodeploy.target import Backend, Target, get_backend
-from neurodeploy.trace import Messages, Spikes, Trace, check_currents, check_inputs, check_labels
-
-if TYPE_CHECKING:
-    from neurodeploy.simulator.plan import Plan
+from neurodeploy.trace import Spikes, Trace, check_currents, check_labels
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +44,13 @@ Progress = Callable[[str, int, int], None]
 SCHEMA = 1
 """Version of `verdict.schema.json`, which says what `Verdict.to_dict` gives."""
 MARGIN = 0.01
+
+CHUNK_SAMPLES = 256
+"""Samples that are looked at together, at most."""
+CHUNK_CELLS = 1 << 24
+"""Of all populations and steps, at most, but for one sample."""
+TRACED_CELLS = 1 << 28
+"""Of all populations and steps, whose runs are kept: at least of one sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +61,7 @@ class Verdict:
     ----------
     agreement: samples on which reference and program decide alike.
     reference_accuracy, accuracy: of the reference and of the program; None without labels.
-    reference, trace: the runs themselves, for figures and energy.
+    reference, trace: the runs themselves, for figures: of the first `TRACED_CELLS` cells.
     paired: samples that only one of them decides right; None without labels.
     distances: of their spike trains, per population.
     vendor: the run in the vendor's runtime, if there was one.
@@ -131,6 +144,8 @@ def verify(
     timeout: float = 600.0,
     gates: Gates | None = None,
     progress: Progress | None = None,
+    where: Where = HERE,
+    chunk_samples: int | None = None,
 ) -> Verdict:
     """Compare source model, reference, program and vendor runtime, spike by spike.
 
@@ -147,6 +162,9 @@ def verify(
     backend: which of the target's backends is the vendor's runtime, its first if None; or another.
     timeout: seconds for the vendor's run.
     progress: called with what is being done, how much of it is, and how much it is in all.
+    where: where samples are worked on, and what came of them is kept; elsewhere than here only
+        with the network, passes and target that the program itself says.
+    chunk_samples: samples that are looked at together; the verdict does not depend on it.
 
     Raises
     ------
@@ -154,204 +172,102 @@ def verify(
         The target has no such backend.
     InputError
         Inputs or labels that do not fit.
+    NeurodeployError
+        As `chunks.map_chunks`.
     """
     if vendor_samples is not None and vendor_samples < 1:
         raise InputError(f"vendor_samples is {vendor_samples}, expected at least 1")
     vendor = get_backend(target, backend)
     given = check_currents(inputs, program.input_shapes)
-    sent = check_inputs(given, program.input_shapes, program.graded, program.grids)
-    truth = check_labels(labels, len(next(iter(given.values()))))
-    expected = reference.simulate(network, given, progress=_of("running the reference", progress))
-    prepared = prepare(program, target.machine)
-    actual = run(prepared, sent, progress=_of("running the program", progress))
-    judge = _Judge(expected, program.output, truth, gates or Gates())
-    names = [population.name for population in network.populations]
-    title = f"reference (float64) against program ({_arithmetic(prepared)})"
-    lowering = judge.stage("lowering", title, actual, names)
-    cell = earliest(lowering.layers)
-    first = _divergence(program, network, prepared, given, sent, cell)
-    attribution = Attribution(program, network, given, sent, expected, target, actual)
-    causes = attribution.explanation(cell, _of("finding causes", progress))
+    samples, steps = next(iter(given.values())).shape[:2]
+    truth = check_labels(labels, samples)
+    _check_source(source, samples)
+    task = Examination(program, network, target, before or {})
+    cells = steps * sum(population.size for population in program.populations)
+    size = chunk_samples or min(CHUNK_SAMPLES, max(1, CHUNK_CELLS // cells))
+    chunks = _chunks(given, source, size, max(1, TRACED_CELLS // cells), passes=bool(before))
+    done = None if progress is None else _samples_of("comparing samples", size, samples, progress)
+    found = Findings.joined(
+        [Findings.from_tree(tree) for tree in map_chunks(task, chunks, where, done)]
+    )
+    judge = Judge(found.reference, truth, gates or Gates())
+    cell = earliest(found.layers)
+    title = f"reference (float64) against program ({arithmetic(task.prepared)})"
+    first = divergence(task, given, cell)
     stages = [
-        _import(network, given, source),
-        *passes(before or {}, network, given, expected),
-        *_input(program, network, sent, judge, names),
-        replace(lowering, first=first),
-        mapping(program, target, sent, actual),
-        _golden(program, prepared),
+        source_stage(network, given, source, found.imported),
+        *(
+            pass_stage(name, parts, min(samples, PASS_SAMPLES))
+            for name, parts in zip(before or {}, found.passes, strict=True)
+        ),
+        *input_stages(program, found, judge),
+        judge.stage("lowering", title, found.program, found.layers, first),
+        mapping(found.cut),
+        golden_stage(task),
     ]
-    stage, vendors = _vendor(program, vendor, sent, actual, vendor_samples, timeout)
+    some = {name: array[:vendor_samples] for name, array in given.items()}
+    left_out = vendor_samples is None
+    stage, vendors = vendor_stage(task, vendor, some, timeout, where.state, left_out=left_out)
     stages.append(stage)
     for stage in stages:
         logger.info("%s: %s: %s", stage.name, stage.status, stage.text)
+    before_chip, on_chip = found.runs
     return Verdict(
         program_hash=program.hash,
         target=program.target,
         stages=tuple(stages),
-        agreement=judge.agreed(actual),
-        reference_accuracy=judge.accuracy(expected),
-        accuracy=judge.accuracy(actual),
-        reference=expected,
-        trace=actual,
-        paired=judge.paired(actual),
-        distances=tuple(distances(expected, actual, name) for name in names),
+        agreement=agreement(found.reference, found.program),
+        reference_accuracy=judge.accuracy(found.reference),
+        accuracy=judge.accuracy(found.program),
+        reference=before_chip.trace(given),
+        trace=on_chip.trace(messages(program, given)),
+        paired=judge.paired(found.program),
+        distances=tuple(one.means for one in found.sums),
         vendor=vendors,
-        causes=causes,
+        causes=Explanation(found.causes, event_at(task, given, cell)),
         certificate=certify(program, target) if isinstance(target, Certifies) else None,
     )
 
 
-def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(what, done, total)
+def _check_source(source: Mapping[str, Spikes] | None, samples: int) -> None:
+    for name, spikes in (source or {}).items():
+        if len(spikes) != samples:
+            raise InputError(
+                f"{len(spikes)} samples of the source, {samples} of the inputs", node=name
+            )
 
 
-def _import(
-    network: Network, inputs: Mapping[str, NDArray[Any]], source: Mapping[str, Spikes] | None
-) -> Stage:
-    title = "source model against reference"
-    if source is None:
-        return Stage("import", title, "not run", "the source framework's spikes were not given")
-    comparison = compare_import(network, inputs, Trace(source))
-    status: Status = "passed" if comparison.passed else "failed"
-    samples = comparison.samples
-    return Stage("import", title, status, str(comparison), comparison.layers, samples)
-
-
-def _arithmetic(prepared: Plan) -> str:
-    """In what the neurons' states are kept: integers, or floating point of the chip."""
-    kinds = {unit.cells.initial.dtype for unit in prepared.units}
-    floating = sorted(str(kind) for kind in kinds if kind.kind == "f")
-    return f"integer weights, {' and '.join(floating)} states" if floating else "integers"
-
-
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    """Compares runs with that of the reference, by cells and by decisions at one output."""
-
-    expected: Trace
-    output: str
-    labels: NDArray[np.int64] | None
-    gates: Gates
-
-    def agreed(self, trace: Trace) -> Proportion:
-        """Samples on which a run decides as the reference does."""
-        return agreement(self.expected.decisions(self.output), trace.decisions(self.output))
-
-    def accuracy(self, trace: Trace) -> Proportion | None:
-        """Samples on which a run decides right; None without labels."""
-        return None if self.labels is None else agreement(trace.decisions(self.output), self.labels)
-
-    def paired(self, trace: Trace) -> Paired | None:
-        """Samples that only the reference or only a run decides right; None without labels."""
-        if self.labels is None:
-            return None
-        right = (one.decisions(self.output) == self.labels for one in (self.expected, trace))
-        return paired(*right)
-
-    def stage(self, name: str, title: str, actual: Trace, names: list[str]) -> Stage:
-        """A lossy stage: how far a run is from the reference, against the gates."""
-        layers = compare(self.expected, actual, names)
-        total, cells = totals(layers)
-        text = f"{total:,} of {cells:,} cells differ ({total / cells:.3%})"
-        before, after = self.accuracy(self.expected), self.accuracy(actual)
-        accuracies = None if before is None or after is None else (before, after)
-        if accuracies is not None:
-            text += f"; accuracy {accuracies[0].value:.2%} → {accuracies[1].value:.2%}"
-        gates = self.gates.judge(self.agreed(actual), accuracies, (total, cells))
-        text = "; ".join((text, *map(str, gates)))
-        status: Status = "passed" if all(gate.passed for gate in gates) else "failed"
-        return Stage(name, title, status, text, layers, self.expected.samples, None, gates)
-
-
-def _input(
-    program: Program,
-    network: Network,
-    sent: Mapping[str, Messages],
-    judge: _Judge,
-    names: list[str],
-) -> list[Stage]:
-    """The reference on what analog inputs are on their grids, if there are any."""
-    if not program.grids:
-        return []
-    rounded = {name: grid.values(sent[name]) for name, grid in program.grids.items()}
-    trace = reference.simulate(network, {**sent, **rounded})
-    title = "reference on analog input against reference on the input's grid"
-    return [judge.stage("input", title, trace, names)]
-
-
-def _divergence(
-    program: Program,
-    network: Network,
-    prepared: Plan,
+def _chunks(
     given: Mapping[str, NDArray[Any]],
-    sent: Mapping[str, Messages],
-    cell: Cell | None,
-) -> Divergence | None:
-    """Both potentials at a differing cell."""
-    if cell is None:
-        return None
-    sample = slice(cell.sample, cell.sample + 1)
-    at: tuple[int, ...] = (0, cell.step, *cell.neuron)
-    every: tuple[Any, ...] = (0, slice(None), *cell.neuron)
-    name = cell.population
-    expected = reference.simulate(
-        network, {port: array[sample] for port, array in given.items()}, record=(name,)
-    )
-    actual = run(prepared, {port: array[sample] for port, array in sent.items()}, record=(name,))
-    states = in_model_units(actual.states[name], program.population(name))
-    population = next(p for p in network.populations if p.name == name)
-    return Divergence(
-        cell,
-        bool(expected.spikes[name][at]),
-        float(population.threshold[cell.neuron]),
-        float(expected.states[name]["v"][at]),
-        float(states["potential"][at]),
-        np.asarray(expected.states[name]["v"][every], np.float64),
-        np.asarray(states["potential"][every], np.float64),
-    )
+    source: Mapping[str, Spikes] | None,
+    size: int,
+    traced: int,
+    *,
+    passes: bool,
+) -> list[Tree]:
+    """Samples one part after another, see `Examination`."""
+    samples = len(next(iter(given.values())))
+    found = []
+    for start in range(0, samples, size):
+        part, length = slice(start, start + size), min(size, samples - start)
+
+        def of_first(most: int, start: int = start, length: int = length) -> int:
+            return max(0, min(length, most - start))
+
+        found.append(
+            {
+                "inputs": {name: array[part] for name, array in given.items()},
+                "source": source and {name: array[part] for name, array in source.items()},
+                "passes": of_first(PASS_SAMPLES * passes),
+                "mapped": of_first(MAPPED_SAMPLES),
+                "traced": of_first(traced),
+            }
+        )
+    return found
 
 
-def _golden(program: Program, prepared: Plan) -> Stage:
-    """The program's own golden traces against the simulator as it is now."""
-    title = "golden traces in the program against this simulator"
-    names = [population.name for population in program.populations]
-    if program.golden is None or set(program.golden.spikes) != set(names):
-        text = "the program has no golden traces of all its populations"
-        return Stage("golden", title, "not run", text)
-    expected = Trace.of_sent({**program.golden.inputs, **program.golden.spikes})
-    actual = run(prepared, program.golden.inputs)
-    layers = compare(expected, actual, names)
-    total, _ = totals(layers)
-    text = "every spike is equal" if not total else f"{total:,} spikes differ"
-    status: Status = "failed" if total else "passed"
-    return Stage("golden", title, status, text, layers, expected.samples)
-
-
-def _vendor(
-    program: Program,
-    vendor: Backend,
-    inputs: Mapping[str, Messages],
-    actual: Trace,
-    samples: int | None,
-    timeout: float,
-) -> tuple[Stage, Trace | None]:
-    """The program in the vendor's runtime against the simulator: must be equal in every cell."""
-    title = f"program in this simulator against {vendor.title}"
-    if samples is None:
-        return Stage("vendor", title, "not run", "left out on request"), None
-    some = {name: array[:samples] for name, array in inputs.items()}
-    try:
-        trace = vendor.run(program, some, timeout=timeout)
-    except TargetError as error:
-        return Stage("vendor", title, "not run", str(error)), None
-    ours = Trace.of_sent({name: actual.sent(name)[:samples] for name in actual.spikes})
-    layers = compare(trace, ours, [population.name for population in program.populations])
-    total, cells = totals(layers)
-    text = (
-        f"{total:,} of {cells:,} cells differ: every population, every step, {ours.samples} samples"
-    )
-    wrong, read = potentials(program, actual, trace)
-    total += wrong
-    text += read
-    status: Status = "failed" if total else "passed"
-    return Stage("vendor", title, status, text, layers, ours.samples), trace
+def _samples_of(
+    what: str, size: int, samples: int, progress: Progress
+) -> Callable[[int, int], None]:
+    """Chunks as samples."""
+    return lambda done, total: progress(what, min(done * size, samples), samples)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy._version import __version__
-from neurodeploy.archive import content_hash
 from neurodeploy.choices import Settings
-from neurodeploy.compilation import completed, lowered
+from neurodeploy.chunks import HERE, Tree, Where, map_chunks
+from neurodeploy.compilation import calibrated, completed, lowered, of_plain
 from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.errors import DesignRuleError, InputError, ModelError, SemanticsError
 from neurodeploy.exploration.candidate import Candidate, evaluate, front
 from neurodeploy.exploration.search import search
-from neurodeploy.exploration.state import State
 from neurodeploy.frontends.nir import plain
 from neurodeploy.network import Network
 from neurodeploy.quantity import engineering
 from neurodeploy.simulator.engine import simulate
-from neurodeploy.target import Explores, Target
+from neurodeploy.target import Explores, Target, get_target
 from neurodeploy.trace import Trace, check_inputs
 
 DROP = 0.01
@@ -127,7 +125,7 @@ def explore(
     labels: NDArray[np.int64] | None,
     constraints: Constraints,
     budget: int,
-    state: Path | None,
+    where: Where = HERE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exploration:
     """Try settings of `target` (see `search`) and pick the cheapest that hold the constraints.
@@ -137,15 +135,16 @@ def explore(
     network, given, reference: as `compilation.calibrated` returns them.
     labels: integer class per sample, int64.
     budget: candidates to try at most.
-    state: a file for `State`.
+    where: where candidates are evaluated and kept.  On a cluster, all that the search may ask for
+        next are, at once; what it finds is the same.
 
     Raises
     ------
     InputError
         The target has nothing to choose, the network several outputs, a constraint is on what the
         target does not have, or the budget is not positive.
-    FileError
-        The state is of something else.
+    NeurodeployError
+        As `chunks.map_chunks`.
     """
     if budget < 1:
         raise InputError(f"a budget of {budget} candidates, expected at least 1")
@@ -153,28 +152,29 @@ def explore(
         raise InputError("it has nothing to choose", node=f"target {target.name}")
     if len(network.outputs) != 1:
         raise InputError(f"the network has {len(network.outputs)} outputs, expected one")
-    decided = reference.decisions(network.outputs[0])
-    truth = decided if labels is None else labels
+    trying = Trying(network, target, given, reference, labels)
+    decided, truth = reference.decisions(network.outputs[0]), trying.truth
     right = Proportion(int(np.count_nonzero(decided == truth)), len(truth))
     least = constraints.accuracy
     floor = max(0.0, right.value - DROP) if least is None else least
     names = tuple(population.name for population in network.populations)
-    spiking = tuple(name for name in names if reference.counts(name).any())
-    keep, done = State(state, _digest(network, target, given, labels)), 0
+    known: dict[str, Candidate] = {}
+    done = 0
+
+    def evaluated(some: Sequence[Settings]) -> None:
+        new = [settings for settings in some if _key(settings) not in known]
+        for tree in map_chunks(trying, [{"settings": settings} for settings in new], where):
+            found = Candidate.from_dict(tree)
+            known[_key(found.settings)] = found
+
+    def ahead(some: Sequence[Settings]) -> None:
+        if where.scheduler is not None:
+            evaluated(some)
 
     def candidate(settings: Settings) -> Candidate:
         nonlocal done
-        found = keep.get(settings)
-        if found is None:
-            try:
-                program = lowered(target, network, reference, settings)
-                spikes = check_inputs(given, program.input_shapes, program.graded, program.grids)
-                program = completed(program, target, spikes)
-                trace = simulate(program, spikes, target.machine)
-                found = evaluate(settings, program, trace, target, spiking, truth)
-            except (ModelError, SemanticsError, DesignRuleError) as error:
-                found = Candidate(settings, problem=str(error))
-            keep.put(found)
+        evaluated([settings])
+        found = known[_key(settings)]
         if found.problem is None:
             _check_known(constraints, found, target)
         done += 1
@@ -191,7 +191,7 @@ def explore(
             return (1, len(broken), max(0.0, floor - candidate.correct.value), *candidate.costs)
         return (0, *candidate.costs, wrong)
 
-    candidates, complete = search(names, target.choices, budget, candidate, rank)
+    candidates, complete = search(names, target.choices, budget, candidate, ahead, rank)
     best = min(range(len(candidates)), key=lambda index: rank(candidates[index]))
     closest = best if candidates[best].usable else None
     holds = closest is not None and not constraints.broken(candidates[best], floor)
@@ -210,23 +210,62 @@ def explore(
     )
 
 
-def _digest(
-    network: Network,
-    target: Target,
-    given: Mapping[str, NDArray[Any]],
-    labels: NDArray[np.int64] | None,
-) -> str:
-    """Of everything that a candidate's figures depend on."""
-    return content_hash(
-        {
-            "version": __version__,
-            "target": target.name,
-            "chip": repr(target.chip),
-            "graph": plain(network.graph),
-            "inputs": dict(given),
-            "labels": labels,
+@dataclass(frozen=True, eq=False)
+class Trying:
+    """A network that is put on a chip in one way after another; a chunk holds `settings`.
+
+    `given` and `reference` as `compilation.calibrated` returns them.
+    """
+
+    network: Network
+    target: Target
+    given: Mapping[str, NDArray[Any]]
+    reference: Trace
+    labels: NDArray[np.int64] | None
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The right decision per sample."""
+        if self.labels is not None:
+            return self.labels
+        return self.reference.decisions(self.network.outputs[0])
+
+    def run(self, chunk: Tree) -> Tree:
+        """`Candidate` as plain data."""
+        settings: Settings = chunk["settings"]
+        names = (population.name for population in self.network.populations)
+        spiking = tuple(name for name in names if self.reference.counts(name).any())
+        try:
+            program = lowered(self.target, self.network, self.reference, settings)
+            shapes, graded, grids = program.input_shapes, program.graded, program.grids
+            spikes = check_inputs(self.given, shapes, graded, grids)
+            program = completed(program, self.target, spikes)
+            trace = simulate(program, spikes, self.target.machine)
+            found = evaluate(settings, program, trace, self.target, spiking, self.truth)
+        except (ModelError, SemanticsError, DesignRuleError) as error:
+            found = Candidate(settings, problem=str(error))
+        return found.to_dict()
+
+    def to_tree(self) -> Tree:
+        """Everything that a candidate's figures depend on."""
+        return {
+            "target": self.target.name,
+            "chip": repr(self.target.chip),
+            "graph": plain(self.network.graph),
+            "inputs": dict(self.given),
+            "labels": self.labels,
         }
-    )
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> Trying:
+        """With the network that the graph means."""
+        target = get_target(tree["target"])
+        calibration = calibrated(of_plain(tree["graph"]), target, tree["inputs"])
+        return cls(calibration[0], target, *calibration[1:], tree["labels"])
+
+
+def _key(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True, default=dict)
 
 
 def _check_known(constraints: Constraints, candidate: Candidate, target: Target) -> None:

@@ -28,6 +28,7 @@ def search(
     choices: Sequence[Choice],
     budget: int,
     evaluate: Callable[[Settings], Candidate],
+    ahead: Callable[[Sequence[Settings]], None],
     rank: Callable[[Candidate], tuple[Any, ...]],
 ) -> tuple[tuple[Candidate, ...], bool]:
     """(the candidates in the order in which they were tried, whether the search came to its end).
@@ -35,6 +36,7 @@ def search(
     Parameters
     ----------
     budget: how many are tried at most.
+    ahead: called with what will be evaluated next, or may be.
     rank: less is better.
     """
     tried: dict[tuple[tuple[int, ...], ...], Candidate] = {}
@@ -47,20 +49,33 @@ def search(
             tried[levels] = evaluate(_settings(populations, choices, levels))
         return tried[levels]
 
+    def prepare(some: Sequence[tuple[tuple[int, ...], ...]]) -> None:
+        new = [levels for levels in dict.fromkeys(some) if levels not in tried]
+        ahead([_settings(populations, choices, one) for one in new[: budget - len(tried)]])
+
+    uniform = [
+        tuple(_with(levels, c, value) for levels in own)
+        for c, choice in enumerate(choices)
+        for value in range(1, len(choice.values))
+    ]
+    alone = {
+        (p, c): _with(own, p, _with(own[p], c, len(choice.values) - 1))
+        for p in range(len(populations))
+        for c, choice in enumerate(choices)
+    }
     try:
+        prepare([own, *uniform, *alone.values()])
         first = ask(own)
-        for c, choice in enumerate(choices):
-            for value in range(1, len(choice.values)):
-                ask(tuple(_with(levels, c, value) for levels in own))
+        for levels in uniform:
+            ask(levels)
         loss: Mapping[tuple[int, int], int] = {
-            (p, c): first.correct.successes
-            - _successes(ask(_with(own, p, _with(own[p], c, len(choice.values) - 1))))
-            for p in range(len(populations))
-            for c, choice in enumerate(choices)
+            pair: first.correct.successes - _successes(ask(levels))
+            for pair, levels in alone.items()
         }
         order = sorted(loss, key=lambda pair: (loss[pair], pair))
         best = min(tried, key=lambda levels: rank(tried[levels]))
         while True:
+            prepare(list(_moves(best, order, choices)))
             better = next(
                 (
                     moved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import h5py
@@ -15,6 +15,7 @@ MAX_BYTES = 8 << 30
 MAX_RATIO = 2000
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 100
+MAX_DIMENSIONS = 32
 KINDS = "biufcS"
 """Of numpy's kinds of types, those that are read beside texts of variable length."""
 FILTERS = {
@@ -27,13 +28,17 @@ _REFERENCE = 16
 """Bytes that a text of variable length takes in its dataset."""
 
 
-def check_hdf5(path: Path) -> None:
+def check_hdf5(path: Path, small: Container[str] = ()) -> None:
     """Refuse a file that is not HDF5, reaches outside itself or declares implausible sizes.
 
     A gzip stream shrinks by at most 1032 to 1, so declared sizes above `MAX_RATIO` times the file
     are refused before allocation.  So are external and soft links, objects that two links lead to,
     virtual datasets, data kept in other files, filters of plug-ins, and types other than numbers
     and texts.
+
+    Parameters
+    ----------
+    small: names of datasets that hold sizes, one for each dimension of something.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def check_hdf5(path: Path) -> None:
     try:
         largest = _check_heaps(path)
         with h5py.File(path, "r") as file:
-            _check_tree(file, path, largest)
+            _check_tree(file, path, largest, small)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileError("not a complete HDF5 file", node=str(path), hint=f"({error})") from error
 
@@ -64,7 +69,7 @@ def _check_heaps(path: Path) -> int:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for start in _found(data, b"GCOL\x01"):
             size = int.from_bytes(data[start + 8 : start + 16], "little")
-            if start < end or start + size > len(data):
+            if size < 16 or start < end or start + size > len(data):
                 raise ValueError(f"the heap at byte {start} is damaged")
             place, end = start + 16, start + size
             while place + 16 <= end:
@@ -88,7 +93,7 @@ def _found(data: mmap.mmap, mark: bytes) -> Iterator[int]:
         start = data.find(mark, start + 1)
 
 
-def _check_tree(file: h5py.File, path: Path, largest: int) -> None:
+def _check_tree(file: h5py.File, path: Path, largest: int, small: Container[str]) -> None:
     """Walk all groups; `largest` is the length of the longest text."""
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise FileError("has addresses of another width than 8 bytes", node=str(path))
@@ -116,6 +121,8 @@ def _check_tree(file: h5py.File, path: Path, largest: int) -> None:
                 continue
             if not isinstance(item, h5py.Dataset):
                 raise FileError(f"{item.name} is no data", node=str(path))
+            if name in small and (item.size or 0) > MAX_DIMENSIONS:
+                raise FileError(f"{item.name} has {item.size} sizes", node=str(path))
             total += _declared(item, path, largest)
             if total > limit:
                 raise FileError(

@@ -129,7 +129,10 @@ class Fields:
     def agree(self, name: str, *expected: int) -> None:
         """An optional field that repeats what is known from others."""
         if name in self:
-            values = self.integers(name, 0, MAX_SIZE).reshape(-1).tolist()
+            found = self.integers(name, 0, MAX_SIZE).reshape(-1)
+            if found.size > len(expected):
+                raise self.error(name, f"has {found.size} values, expected {len(expected)}")
+            values = found.tolist()
             if values != list(expected) and values * len(expected) != list(expected):
                 raise self.error(name, f"is {values}, the weights say {list(expected)}")
 

@@ -23,6 +23,12 @@ from neurodeploy.frontends.presets import Preset, preset
 from neurodeploy.network import Network
 from neurodeploy.semantics import METADATA_KEY, Semantics
 
+SIZES = frozenset(
+    ("shape", "input_shape", "input", "output", "kernel_size", "stride", "padding", "dilation",
+     "groups", "start_dim", "end_dim")
+)  # fmt: skip
+"""Fields of NIR's nodes with which `nir` computes in Python as it reads them."""
+
 
 def read(path: str | Path) -> nir.NIRGraph:
     """Read a `.nir` file.
@@ -34,7 +40,7 @@ def read(path: str | Path) -> nir.NIRGraph:
         than it can hold, or is not a NIR graph.
     """
     path = Path(path)
-    check_hdf5(path)
+    check_hdf5(path, SIZES)
     try:
         graph = nir.read(str(path), type_check=False)
     except Exception as error:  # NIR raises whatever its parsing meets

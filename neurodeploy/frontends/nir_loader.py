@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from neurodeploy.errors import FileError, ModelError, NeurodeployError, SemanticsError
 from neurodeploy.frontends.nir_nodes import (
+    MAX_ELEMENTS,
     POPULATIONS,
     SPIKING,
     delays,
@@ -28,6 +30,8 @@ from neurodeploy.network import Connection, InputPort, Network, Population
 from neurodeploy.semantics import Semantics, from_metadata, to_metadata
 
 logger = logging.getLogger(__name__)
+MAX_PATHS = 4096
+"""From neurons and inputs to a node: with every pair of branches there are twice as many."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class Loader:
         self.graph = graph
         self.semantics = semantics
         self.order, self.late = ordered(graph)
+        self.sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
+        for source, target in sorted(graph.edges):
+            self.sources[target].append(source)
+        self.elements = 0
         self.shapes: dict[str, Shape] = {}
         self.chains: dict[str, list[_Chain]] = {}
         self.constants: dict[str, FloatArray] = {}
@@ -75,6 +83,14 @@ class Loader:
         for name in self.order:
             with named(name):
                 self._visit(name, self.graph.nodes[name])
+                self.elements += math.prod(self.shapes.get(name, (0,)))
+                if self.elements > MAX_ELEMENTS:
+                    raise ModelError(f"with it there are more than {MAX_ELEMENTS} elements")
+                if len(self.chains.get(name, ())) > MAX_PATHS:
+                    raise ModelError(
+                        f"more than {MAX_PATHS} paths lead to it from neurons and inputs",
+                        hint="Put neurons between the branches.",
+                    )
         for source, target in sorted(self.late):
             with named(target):
                 self._close(source, target)
@@ -91,7 +107,7 @@ class Loader:
             self.inputs.append(InputPort(name, shape_of(node.input_type.get("input"))))
             self._deliver(name, self.inputs[-1].shape)
             return
-        everything = sorted(a for a, b in self.graph.edges if b == name)
+        everything = self.sources[name]
         sources = [source for source in everything if (source, name) not in self.late]
         if not everything:
             raise ModelError("nothing is connected to its input", node=name)

@@ -26,7 +26,11 @@ from neurodeploy.linear import (
 )
 from neurodeploy.semantics import Semantics
 
-MAX_NEURONS = 1 << 28
+MAX_NEURONS = 1 << 23
+MAX_ELEMENTS = 1 << 24
+"""Of all nodes together: what is made of them then takes less than a gigabyte."""
+MAX_DIMENSIONS = 8
+MAX_MAGNITUDE = 1e30
 MAX_DELAYS = 256
 MAX_STEPS = 1 << 20
 DELAY_TOLERANCE = 1e-6  # of a delay, as float32 seconds keep it
@@ -37,7 +41,10 @@ POPULATIONS = (*SPIKING, nir.LI, nir.I, nir.CubaLI)
 def shape_of(value: Any) -> Shape:
     if value is None:
         raise ModelError("has no shape")
-    shape = tuple(int(n) for n in np.atleast_1d(np.asarray(value)))
+    sizes = np.atleast_1d(np.asarray(value))
+    if sizes.size > MAX_DIMENSIONS or sizes.ndim > 1:
+        raise ModelError(f"has a shape of {sizes.size} sizes, the limit is {MAX_DIMENSIONS}")
+    shape = tuple(int(n) for n in sizes)
     if not shape or any(n < 1 for n in shape):
         raise ModelError(f"has shape {shape}, expected positive sizes")
     return _bounded(shape)
@@ -62,7 +69,20 @@ def real_array(value: Any, shape: Shape, name: str) -> FloatArray:
     bad = int(np.count_nonzero(~np.isfinite(array)))
     if bad:
         raise ModelError(f"{bad} of {array.size} values of {name} are not finite")
+    _check_magnitude(array, name)
     return array.copy()
+
+
+def _check_magnitude(array: Weights, name: str) -> None:
+    """Values beyond 1e30 are refused: products of them overflow, in float32 even alone."""
+    largest = max(float(array.max()), -float(array.min())) if array.size else 0.0
+    if largest > MAX_MAGNITUDE:
+        raise ModelError(
+            f"{name} holds {largest:g}, the limit is {MAX_MAGNITUDE:g}",
+            hint="Scale the model; neurons that never spike are nir.LI."
+            if "thresh" in name
+            else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +139,17 @@ def discretise(node: Any, shape: Shape, semantics: Semantics, dtype: str) -> Ste
 
 def threshold_of(node: Any, shape: Shape) -> FloatArray:
     """The firing thresholds of one of `POPULATIONS`; infinite where it does not spike."""
-    if isinstance(node, nir.Threshold):
-        return real_array(node.threshold, shape, "threshold")
-    if isinstance(node, SPIKING):
-        return real_array(node.v_threshold, shape, "v_threshold")
-    return np.full(shape, np.inf)
+    if not isinstance(node, SPIKING):
+        return np.full(shape, np.inf)
+    name = "threshold" if isinstance(node, nir.Threshold) else "v_threshold"
+    values = real_array(getattr(node, name), shape, name)
+    small = (values != 0) & (np.abs(values) < 1 / MAX_MAGNITUDE)
+    if np.any(small):
+        raise ModelError(
+            f"{name} holds {values[small].flat[0]:g}, the least is {1 / MAX_MAGNITUDE:g}",
+            hint="Scale the model.",
+        )
+    return values
 
 
 def delays(node: nir.Delay, shape: Shape, dt: float) -> NDArray[np.int64]:
@@ -158,7 +184,8 @@ def share_of(tau: Any, shape: Shape, semantics: Semantics) -> FloatArray:
     times = real_array(tau, shape, "tau")
     if times.min() <= 0:
         raise ModelError(f"tau is {times.min():g}, expected a positive time in s")
-    ratio = semantics.dt / times
+    with np.errstate(over="ignore"):  # then it is infinitely longer
+        ratio = semantics.dt / times
     share = ratio if semantics.integrator == "euler" else -np.expm1(-ratio)
     if share.max() > 1:
         raise ModelError(
@@ -189,7 +216,11 @@ def linear_map(node: nir.NIRNode, shape: Shape) -> tuple[tuple[LinearMap, ...], 
         kernel, stride, padding = map(_pair, (node.kernel_size, node.stride, node.padding))
         if min(*kernel, *stride) < 1:
             raise ModelError(f"kernel {kernel} and stride {stride} must be positive")
-        _bounded((*shape[:1], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))))
+        padded = _bounded(
+            (*shape[:1], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True)))
+        )
+        if any(k > n for k, n in zip(kernel, padded[1:], strict=True)):
+            raise ModelError(f"kernel {kernel} does not fit a padded input of {padded[1:]}")
         return (pool2d(shape, kernel, stride, padding, average=average),), None
     if isinstance(node, nir.Flatten):
         _check_declared(node.input_type.get("input"), shape)
@@ -313,6 +344,7 @@ def _weights(value: Any) -> Weights:
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         raise ModelError(f"{bad} of {array.size} values of weight are not finite")
+    _check_magnitude(array, "weight")
     return array
 
 

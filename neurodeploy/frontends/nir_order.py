@@ -26,17 +26,25 @@ def ordered(graph: nir.NIRGraph) -> tuple[list[str], frozenset[Edge]]:
     ModelError
         A cycle without a Delay that no population with another input opens.
     """
-    waiting = {name: {a for a, b in graph.edges if b == name} for name in graph.nodes}
+    sources: dict[str, set[str]] = {name: set() for name in graph.nodes}
+    followers: dict[str, set[str]] = {name: set() for name in graph.nodes}
+    for source, target in graph.edges:
+        sources[target].add(source)
+        followers[source].add(target)
+    missing = {name: len(own) for name, own in sources.items()}
     order: dict[str, None] = {}
     late: set[Edge] = set()
-    while waiting:
-        ready = sorted(name for name, sources in waiting.items() if not sources - set(order))
+    ready = [name for name, count in missing.items() if not count]
+    while len(order) < len(sources):
         if not ready:
+            waiting = {name: own for name, own in sources.items() if name not in order}
             ready = [_opening(graph, waiting, set(order))]
             late |= {(source, ready[0]) for source in waiting[ready[0]] - set(order)}
-        for name in ready:
-            order[name] = None
-            del waiting[name]
+        order.update(dict.fromkeys(sorted(ready)))
+        reached = [name for source in ready for name in followers[source]]
+        for name in reached:
+            missing[name] -= 1
+        ready = [name for name in dict.fromkeys(reached) if not missing[name] and name not in order]
     return list(order), frozenset(late)
 
 

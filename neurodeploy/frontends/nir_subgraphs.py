@@ -7,6 +7,7 @@ import nir
 from neurodeploy.errors import ModelError
 
 MAX_DEPTH = 32
+MAX_EDGES = 1 << 20
 
 
 def inlined(graph: nir.NIRGraph, path: tuple[str, ...] = ()) -> nir.NIRGraph:
@@ -19,7 +20,8 @@ def inlined(graph: nir.NIRGraph, path: tuple[str, ...] = ()) -> nir.NIRGraph:
     ------
     ModelError
         A subgraph with several inputs or outputs, or none; an edge to a node that does not exist,
-        out of an Output, into an Input, or there twice; nesting deeper than 32.
+        out of an Output, into an Input, or there twice; nesting deeper than 32;
+        more than 2^20 edges in all.
     """
     if len(path) > MAX_DEPTH:
         raise ModelError(f"subgraphs are nested deeper than {MAX_DEPTH}")
@@ -44,6 +46,8 @@ def inlined(graph: nir.NIRGraph, path: tuple[str, ...] = ()) -> nir.NIRGraph:
         ]
         if (entry, leave) in inner.edges:
             raise ModelError("its input leads straight to its output", node=name)
+    if sum(len(tails[a]) * len(heads[b]) for a, b in graph.edges) > MAX_EDGES:
+        raise ModelError(f"its subgraphs make more than {MAX_EDGES} edges")
     edges += [(x, y) for a, b in graph.edges for x in tails[a] for y in heads[b]]
     return nir.NIRGraph(nodes, edges, metadata=dict(graph.metadata), type_check=False)
 

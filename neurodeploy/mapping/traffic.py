@@ -72,11 +72,12 @@ def flows(
 def expected_spikes(program: Program) -> dict[str, IntArray]:
     """Spikes of each neuron in the golden traces, int64 (neurons,); without these, one each."""
     golden = program.golden
-    if golden is None:
-        return {name: np.ones(math.prod(s), np.int64) for name, s in program.shapes.items()}
-    sent = {**golden.inputs, **golden.spikes}
+    sent = {} if golden is None else {**golden.inputs, **golden.spikes}
     return {
-        name: np.count_nonzero(values, axis=(0, 1)).reshape(-1) for name, values in sent.items()
+        name: np.count_nonzero(sent[name], axis=(0, 1)).reshape(-1)
+        if name in sent
+        else np.ones(math.prod(shape), np.int64)
+        for name, shape in program.shapes.items()
     }
 
 

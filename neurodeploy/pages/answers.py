@@ -9,7 +9,7 @@ from neurodeploy.equivalence.compare import Cell
 from neurodeploy.equivalence.stage import Stage
 from neurodeploy.equivalence.statistics import Proportion
 from neurodeploy.equivalence.verdict import Verdict
-from neurodeploy.pages import figures
+from neurodeploy.pages import figures, why
 from neurodeploy.pages.markup import NONE, Html, element, join, section, table
 from neurodeploy.pages.page import Page
 from neurodeploy.pages.values import interval, kind, magnitude, percent, quantity, rate
@@ -182,6 +182,7 @@ def equal(page: Page) -> Html:
         _stages(verdict),
         element("h3", "Where reference and program differ"),
         chart,
+        *why.histogram(verdict),
         element("h3", "Where they first part") if firsts else "",
         *firsts,
         element("h3", "Differing cells per layer in every stage"),
@@ -216,6 +217,10 @@ def _firsts(verdict: Verdict) -> Iterator[Html]:
     """The first difference of each stage that has one, in words."""
     for stage in verdict.stages:
         cells = [layer.first for layer in stage.layers if layer.first is not None]
+        if stage.name == "lowering" and stage.first is not None:
+            yield element("p", element("b", f"{stage.title}:"))
+            yield why.first(verdict, "membrane")
+            continue
         if stage.first is not None:
             words = (str(stage.first), ". ", kind("simulated"))
         elif cells:

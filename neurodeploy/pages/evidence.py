@@ -280,7 +280,7 @@ def provenance(page: Page) -> Html:
     items = {
         "program, SHA-256": program.hash,
         "target": f"{program.target} ({page.chip.title})",
-        "verified with": f"{verdict.trace.samples:,} samples of {verdict.trace.steps:,} steps",
+        "verified with": f"{verdict.agreement.trials:,} samples of {verdict.trace.steps:,} steps",
         **program.provenance,
     }
     pairs = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neurodeploy.costs.estimate import ARITHMETIC, EnergyReport, Line
+from neurodeploy.equivalence.causes import LayerCauses, names
 from neurodeploy.equivalence.compare import Layer
 from neurodeploy.equivalence.stage import Divergence
 from neurodeploy.equivalence.statistics import Proportion
@@ -29,6 +30,8 @@ LABELS = 230.0
 """Pixels left of the axes, for labels."""
 VALUES = 330.0
 """Pixels right of the axes, for numbers."""
+CAUSES = 8
+"""Sets of causes that a layer has bars for."""
 
 
 def accuracy(rows: Sequence[tuple[str, Proportion]]) -> Html:
@@ -88,8 +91,43 @@ def mismatches(layers: Sequence[Layer]) -> Html:
         return svg.inline(figure, "mismatches", "Share of differing cells per layer")
 
 
+def by_cause(layer: LayerCauses) -> list[tuple[str, int]]:
+    """Local differences of a layer by what caused them, most frequent first."""
+    found = [(" + ".join(names(causes)), count) for causes, count in layer.histogram.items()]
+    rest = [("within the rounding of float64", layer.unexplained)] if layer.unexplained else []
+    return found + rest
+
+
+def causes(layers: Sequence[LayerCauses]) -> Html:
+    """Local differences of each layer by their causes; the rarest beyond `CAUSES` in one bar."""
+    rows: list[tuple[str, int, int]] = []
+    for layer in layers:
+        found = by_cause(layer)
+        few, rest = found[:CAUSES], sum(count for _, count in found[CAUSES:])
+        rows.append((layer.population, layer.local, 0))
+        rows += [(name, count, layer.local) for name, count in few]
+        rows += [(f"{len(found) - CAUSES} more sets", rest, layer.local)] * bool(rest)
+    height = 24.0 * len(rows) + 30
+    with svg.style():
+        figure = svg.canvas(height)
+        ax = _rows(_columns(figure, height, bottom=26, left=LABELS + 180, right=170), len(rows))
+        ax.set_xlim(0, 1.0)
+        ax.set_xticks(_steps(0.0, 0.25), [f"{100 * x:.0f} %" for x in _steps(0.0, 0.25)])
+        for index, (name, count, of) in enumerate(rows):
+            if of:
+                ax.barh(index, count / of, height=0.62, color=VERMILLION)
+                _after(ax, index, 98, percent(count / of), color=svg.MUTED)
+            weight, indent = ("normal", 18) if of else ("bold", 0)
+            label = shortened(name, 60)
+            _beside(ax, index, label, indent=indent, weight=weight, left=LABELS + 180)
+            _after(ax, index, 14, f"{count:,}", weight=weight)
+        return svg.inline(figure, "causes", "Local differences of each layer by their causes")
+
+
 def membrane(first: Divergence, anchor: str) -> Html:
     """Both potentials of the neuron that differs first, some steps before and after."""
+    from matplotlib.ticker import MaxNLocator
+
     if first.expected_trace is None or first.trace is None:
         raise InputError("the divergence has no potentials to draw")
     start = max(0, first.cell.step - AROUND)
@@ -103,6 +141,7 @@ def membrane(first: Divergence, anchor: str) -> Html:
         ax.axvline(first.cell.step, color=svg.GRID, linewidth=8, zorder=0)
         ax.plot(steps, first.expected_trace[start:stop], "o-", color=BLUE, linewidth=2)
         ax.plot(steps, first.trace[start:stop], "s--", color=VERMILLION, linewidth=2)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("step")
         ax.set_ylabel("potential")
         names = (("reference", BLUE), ("chip", VERMILLION), ("threshold", svg.MUTED))
@@ -211,9 +250,17 @@ def _decade(x: float) -> str:
     return magnitude(x, "J").replace(".00", "").replace(".0", "")
 
 
-def _columns(figure: Figure, height: float, *, top: float = 4, bottom: float) -> Axes:
+def _columns(
+    figure: Figure,
+    height: float,
+    *,
+    top: float = 4,
+    bottom: float,
+    left: float = LABELS,
+    right: float = VALUES,
+) -> Axes:
     """Axes between the column of labels and that of numbers."""
-    return svg.axes(figure, LABELS, top, svg.WIDTH - LABELS - VALUES, height - top - bottom)
+    return svg.axes(figure, left, top, svg.WIDTH - left - right, height - top - bottom)
 
 
 def _rows(ax: Axes, count: int) -> Axes:
@@ -226,12 +273,14 @@ def _rows(ax: Axes, count: int) -> Axes:
     return ax
 
 
-def _beside(ax: Axes, y: float, text: str, *, indent: float = 0, weight: str = "bold") -> None:
+def _beside(
+    ax: Axes, y: float, text: str, *, indent: float = 0, weight: str = "bold", left: float = LABELS
+) -> None:
     """A label in the left column."""
     ax.annotate(
         text,
         (0, y),
-        (indent - LABELS + 2, 0),
+        (indent - left + 2, 0),
         xycoords=ax.get_yaxis_transform(),
         textcoords="offset points",
         va="center",

@@ -69,7 +69,7 @@ def report(
         energy=energy,
         placement=place(program, cores_of(program)),
         chip=chip,
-        labels=check_labels(labels, verdict.trace.samples),
+        labels=check_labels(labels, verdict.agreement.trials),
         shown=choose_samples(verdict, program.output, samples),
     )
     write_atomically(Path(path), render(page).encode())

@@ -54,7 +54,7 @@ class Page:
 
 
 def choose_samples(verdict: Verdict, output: str, count: int) -> tuple[int, ...]:
-    """`count` samples in ascending order; those that teach most are preferred.
+    """`count` samples of those whose runs are kept, ascending; the ones that teach most.
 
     First the one where reference and program part first, then those decided differently, then those
     in which any population differs, then the first ones.
@@ -69,7 +69,8 @@ def choose_samples(verdict: Verdict, output: str, count: int) -> tuple[int, ...]
         *(int(sample) for sample in differing),
         *range(actual.samples),
     ]
-    return tuple(sorted(list(dict.fromkeys(order))[:count]))
+    kept = [sample for sample in dict.fromkeys(order) if sample < actual.samples]
+    return tuple(sorted(kept[:count]))
 
 
 def _differs(verdict: Verdict) -> NDArray[np.bool_]:

@@ -11,11 +11,10 @@ from string import Template
 from neurodeploy._version import __version__
 from neurodeploy.archive import write_atomically
 from neurodeploy.costs.estimate import EnergyReport
-from neurodeploy.equivalence.causes import LayerCauses
 from neurodeploy.equivalence.verdict import Verdict
 from neurodeploy.errors import InputError
 from neurodeploy.mapping.placement import Placement
-from neurodeploy.pages import evidence, figures, rasters
+from neurodeploy.pages import evidence, rasters, why
 from neurodeploy.pages.answers import badge
 from neurodeploy.pages.html import as_json
 from neurodeploy.pages.markup import NONE, Html, element, escape, join, section, table
@@ -178,16 +177,8 @@ def _firsts(deployed: Sequence[Deployed]) -> Html:
 
 
 def _first(one: Deployed) -> Html:
-    heading = element("h3", one.name)
-    first = one.verdict.stage("lowering").first
-    if first is None:
-        return join((heading, element("p", "Equal to the reference in every cell.")))
-    event = one.verdict.causes.first
-    why = "" if event is None else f"; {event}"
-    figure: object = ""
-    if first.expected_trace is not None and first.trace is not None:
-        figure = element("figure", figures.membrane(first, f"membrane-{_anchor(one)}"))
-    return join((heading, element("p", f"{first}{why}. ", kind("simulated")), figure))
+    shown = why.first(one.verdict, f"membrane-{_anchor(one)}")
+    return join((element("h3", one.name), shown))
 
 
 def _anchor(one: Deployed) -> str:
@@ -197,35 +188,12 @@ def _anchor(one: Deployed) -> str:
 
 def _causes(deployed: Sequence[Deployed]) -> Html:
     rows = [
-        (one.name, layer.population, *_why(layer))
+        ((one.name, layer.population), layer)
         for one in deployed
         for layer in one.verdict.causes.layers
     ]
-    heads = ("program", "layer", "local", "inherited", "causes of local differences")
-    return section(
-        "causes",
-        "3  Why they differ",
-        element(
-            "p",
-            "A difference is local where the chip decides otherwise on the reference's own spikes, "
-            "else inherited. A cause is the smallest set of deviations that, undone, restores the "
-            "reference's spike. ",
-            kind("counted"),
-        ),
-        table(heads, rows, numeric=(2, 3)),
-    )
-
-
-def _why(layer: LayerCauses) -> tuple[str, str, str]:
-    if layer.reason is not None:
-        return NONE, NONE, layer.reason
-    found = [
-        f"{' + '.join(sorted(map(str, causes)))}: {count:,}"
-        for causes, count in layer.histogram.items()
-    ]
-    if layer.unexplained:
-        found.append(f"within the rounding of float64: {layer.unexplained:,}")
-    return f"{layer.local:,}", f"{layer.propagated:,}", "; ".join(found) or NONE
+    found = why.layers(rows, ("program", "layer"))
+    return section("causes", "3  Why they differ", why.meaning(), found)
 
 
 def _spikes(deployed: Sequence[Deployed], samples: int) -> Html:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from neurodeploy.errors import FileError, InputError
+from neurodeploy.archive import write_atomically
+from neurodeploy.errors import InputError
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.targets.cpu import arithmetic
 from neurodeploy.targets.cpu.arithmetic import INT32_MAX
@@ -37,10 +38,7 @@ SUBTRACTING = (arithmetic.SUBTRACT, arithmetic.SUBTRACT_DELAYED, arithmetic.SUBT
 
 def write_c(program: Program, path: str | Path) -> None:
     """Write `to_c(program)` to a file; raises `FileError` where that is not possible."""
-    try:
-        Path(path).write_text(to_c(program), encoding="ascii")
-    except OSError as error:
-        raise FileError(f"cannot be written ({error})", node=str(path)) from error
+    write_atomically(Path(path), to_c(program).encode("ascii"))
 
 
 def to_c(program: Program) -> str:

@@ -23,6 +23,8 @@ from neurodeploy.targets.loihi.arithmetic import (
 U_LIMITS = (1 - STATE_LIMIT, STATE_LIMIT)
 V_LIMITS = (1 - STATE_LIMIT, STATE_LIMIT - 1)
 INT32 = (-INT32_MAX - 1, INT32_MAX)
+MODELS = ("lif", "graded")
+"""Neurons bounded here; others are in `bounds_neurons`."""
 
 
 def accumulator(synapses: Synapses) -> tuple[int, int]:
@@ -33,22 +35,20 @@ def accumulator(synapses: Synapses) -> tuple[int, int]:
 def registers(
     population: Neurons, arriving: Mapping[str, Interval], own: IntArray
 ) -> tuple[Register, ...]:
-    """u and v of CUBA LIF; the message of Lava's GradedVec; of other models nothing.
+    """u and v of CUBA LIF; the message of Lava's GradedVec.
 
     `own`: what a neuron's spike adds to its own activation one step later, int64 (neurons,).
     """
     if population.model == "graded":
         current = arriving["current"]
         return (Register("message", current.low, current.high, INT32, "wraps"),)
-    if population.model != "lif":
-        return ()
     values = {name: _each(population, name) for name in ("du", "dv", "vth", "u0", "v0")}
     bias = _bias(population, arriving.get("bias"))
     current = arriving["current"]
     restarts = "reset_interval" in population.parameters
     u = bound_u(values, current, own, bias, restarts)
     held = np.all((u.low >= U_LIMITS[0]) & (u.high <= U_LIMITS[1]))
-    v = _bound_v(values, u if held else _anything(u), bias, restarts)
+    v = _bound_v(values, u if held else anything(u), bias, restarts)
     return (
         Register("u", u.low, u.high, U_LIMITS, "wraps"),
         Register("v", v.low, v.high, V_LIMITS, "saturates"),
@@ -69,7 +69,8 @@ def _bias(population: Neurons, arriving: Interval | None) -> Interval:
     return Interval(low, high)
 
 
-def _anything(u: Interval) -> Interval:
+def anything(u: Interval) -> Interval:
+    """All that 32 bits hold."""
     return Interval(np.full_like(u.low, INT32[0]), np.full_like(u.high, INT32[1]))
 
 
@@ -154,11 +155,6 @@ def written(
     states: as recorded, (samples, steps, neurons).
     fired: whether they spiked, int64, likewise.
     """
-
-    def before(values: NDArray[Any], first: IntArray) -> IntArray:
-        start = np.broadcast_to(first, (len(values), 1, values.shape[2]))
-        return np.concatenate([start, values[:, :-1]], axis=1).astype(np.int64)
-
     none = np.zeros(1, np.int64)
     a = currents["current"] + own * before(fired, none)
     du, dv = _each(population, "du"), _each(population, "dv")
@@ -169,3 +165,9 @@ def written(
     u = decay(u_before, du + 1) + (a << STATE_SHIFT)
     v = decay(v_before, dv) + update_u(u_before, a, du) + bias
     return {"u": np.asarray(u), "v": np.asarray(v)}
+
+
+def before(values: NDArray[Any], first: IntArray) -> IntArray:
+    """What stood there a step earlier: (samples, steps, neurons), with `first` before the first."""
+    start = np.broadcast_to(first, (len(values), 1, values.shape[2]))
+    return np.concatenate([start, values[:, :-1]], axis=1).astype(np.int64)

@@ -28,7 +28,15 @@ from neurodeploy.network import Network, Population
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 from neurodeploy.semantics import Semantics
 from neurodeploy.target import Backend
-from neurodeploy.targets.loihi import bounds, dynamics, lowering, raising, resolve, rules
+from neurodeploy.targets.loihi import (
+    bounds,
+    bounds_neurons,
+    dynamics,
+    lowering,
+    raising,
+    resolve,
+    rules,
+)
 from neurodeploy.targets.loihi.backends import Lava, Netx, Silicon
 from neurodeploy.targets.loihi.machine import LoihiMachine
 from neurodeploy.targets.loihi.neurocores import Neurocores
@@ -131,8 +139,10 @@ class Loihi:
     def registers(
         self, population: Neurons, arriving: Mapping[str, Interval], own: IntArray
     ) -> tuple[Register, ...]:
-        """See `bounds.registers`."""
-        return bounds.registers(population, arriving, own)
+        """See `bounds.registers` and `bounds_neurons.registers`."""
+        if population.model in bounds.MODELS:
+            return bounds.registers(population, arriving, own)
+        return bounds_neurons.registers(population, arriving, own)
 
     def written(
         self,
@@ -142,7 +152,7 @@ class Loihi:
         states: Mapping[str, NDArray[Any]],
         fired: IntArray,
     ) -> Mapping[str, IntArray]:
-        """See `bounds.written`."""
-        if population.model != "lif":
-            return {}
-        return bounds.written(population, own, currents, states, fired)
+        """See `bounds.written` and `bounds_neurons.written`."""
+        if population.model == "lif":
+            return bounds.written(population, own, currents, states, fired)
+        return bounds_neurons.written(population, own, currents, states, fired)

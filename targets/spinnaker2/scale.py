@@ -35,6 +35,8 @@ from neurodeploy.targets.spinnaker2.unit import Unit, integrates
 
 NEVER = float(np.finfo(np.float32).max)
 """The threshold of neurons without one: no potential reaches it."""
+MOST_RESETS = 1024
+"""Self-synapses of one neuron."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ def choose(unit: Unit, options: Options) -> Numbers:
         scale, whole = _whole(unit, unit.whole, most, grid)
         return Numbers(scale, whole.astype(np.float32), none, 0.5 if strict else 0.0)
     if options.nearest_reset:
-        whole = np.rint(unit.whole * most)
+        whole = _bounded(unit, np.rint(unit.whole * most))
         return Numbers(
             most, above(population.threshold * most, strict=strict), -whole.astype(np.int64)
         )
@@ -176,6 +178,18 @@ def split(total: IntArray, limit: int) -> list[IntArray]:
     return parts
 
 
+def _bounded(unit: Unit, whole: FloatArray) -> FloatArray:
+    """Weights of self-synapses; raises `ModelError` for more of these than anyone can mean."""
+    needed = float(np.abs(whole).max(initial=0.0)) / unit.limit
+    if needed > MOST_RESETS:
+        raise ModelError(
+            f"a reset would take {needed:.3g} self-synapses, the limit is {MOST_RESETS}",
+            node=unit.population.name,
+            hint="Its threshold is so far beyond its weights that it may never spike.",
+        )
+    return whole
+
+
 def _whole(
     unit: Unit, amount: FloatArray, most: FloatArray, grid: _Grid | None
 ) -> tuple[FloatArray, FloatArray]:
@@ -183,8 +197,8 @@ def _whole(
     size = np.abs(amount)
     kept = None if grid is None else _whole_on_grid(size, grid, unit.step)
     if kept is not None:
-        return kept, np.sign(amount) * np.rint(size * kept)
-    whole = np.floor(size * most * (1 + TOLERANCE))
+        return kept, np.sign(amount) * _bounded(unit, np.rint(size * kept))
+    whole = _bounded(unit, np.floor(size * most * (1 + TOLERANCE)))
     lost = (whole == 0) & (size != 0)
     if np.any(lost):
         raise ModelError(

@@ -8,12 +8,14 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from neurodeploy.chip import Chip
 from neurodeploy.cli import main
+from neurodeploy.costs import sampling
 from neurodeploy.costs.models import model_of
 from neurodeploy.costs.validation import (
     Anchor,
@@ -152,6 +154,26 @@ def test_the_page_says_what_is_reached() -> None:
     assert f"With all constants it is {found.stated_median_factor:.2f}" in text
     assert "80 % are inside" in text
     assert found.coverage == 0.8
+
+
+def test_with_typical_values_as_medians_it_is_not_reached_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """m + (e - m)(1 - sqrt(1 - |2u - 1|)), e the end on the side of u, of the logarithm if it can:
+    two half-triangles of equal probability that meet in m."""
+
+    def halves(u: Any, low: Any, median: Any, high: Any) -> Any:
+        end = np.where(u < 0.5, low, high)
+        return median + (end - median) * (1 - np.sqrt(1 - np.abs(2 * u - 1)))
+
+    assert halves(np.array([0.0, 0.5, 1.0]), 2, 3, 7).tolist() == [2, 3, 7]
+    monkeypatch.setattr(sampling, "triangular", halves)
+    rows = tuple(judge(ANCHORS[name], known_chip(ANCHORS[name].chip)) for name in (*CORE, "V5"))
+    found = Validation(rows)
+    assert found.median_factor == pytest.approx(1.486, abs=0.01)
+    assert not found.holds
+    text = re.sub(r"\s+", " ", (FOLDER / "energy.md").read_text("utf-8"))
+    assert f"that meet there), it would be {found.median_factor:.2f}" in text
 
 
 def test_whoever_fails_is_shown_with_a_cause() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from neurodeploy import reference
 from neurodeploy.equivalence import lossless
-from neurodeploy.equivalence.lossless import mapping, passes
+from neurodeploy.equivalence.lossless import cut, mapping, pass_parts, pass_stage
 from neurodeploy.errors import ModelError
 from neurodeploy.frontends.nir import load
 from neurodeploy.mapping import place, split
@@ -28,18 +28,18 @@ from tests.builders import (
     lif,
     merged,
     network,
-    small_program,
     spikes_for,
 )
 
 
 def stage(before: Network, after: Network, inputs: Any) -> Any:
     """The one stage of a pass from `before` to `after`."""
-    (found,) = passes({"it": before}, after, {"input": inputs}, reference.simulate(after, inputs))
-    return found
+    expected = reference.simulate(after, inputs)
+    (found,) = pass_parts({"it": before}, after, {"input": inputs}, expected)
+    return pass_stage("it", found, expected.samples)
 
 
-def test_each_pass_is_compared_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_pass_is_compared_before_and_after() -> None:
     rng = np.random.default_rng(0)
     graph = chain(
         (1, 6, 6),
@@ -54,8 +54,6 @@ def test_each_pass_is_compared_before_and_after(monkeypatch: pytest.MonkeyPatch)
     assert (found.name, found.status, found.mismatches) == ("pass it", "passed", 0)
     assert (found.samples, found.cells) == (3, 3 * 9 * 18)
     assert "every spike of 486 cells is equal" in found.text
-    monkeypatch.setattr(lossless, "PASS_SAMPLES", 2)
-    assert stage(before, after, inputs).samples == 2
 
 
 def test_a_pass_that_changes_spikes_fails_but_at_a_tie() -> None:
@@ -99,7 +97,8 @@ def spread() -> tuple[Program, Any]:
 
 def mapped(program: Program, inputs: Any) -> Any:
     target = get_target("loihi2")
-    return mapping(program, target, {"input": inputs}, simulate(program, inputs, target.machine))
+    actual = simulate(program, inputs, target.machine)
+    return mapping(cut(program, target, {"input": inputs}, actual))
 
 
 def test_a_program_on_several_cores_is_equal_in_every_cell(spread: tuple[Program, Any]) -> None:
@@ -133,12 +132,6 @@ def test_a_cut_that_cannot_be_had_is_not_run(
     monkeypatch.setattr(lossless, "split", impossible)
     found = mapped(*spread)
     assert (found.status, found.text, found.cells) == ("not run", "too large", 0)
-
-
-def test_only_the_first_samples_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lossless, "MAPPED_SAMPLES", 2)
-    _, program, spikes = small_program()
-    assert (mapped(program, spikes).samples, mapped(program, spikes).status) == (2, "passed")
 
 
 def test_synapses_that_would_be_too_many_are_an_error() -> None:

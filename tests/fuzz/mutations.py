@@ -6,6 +6,7 @@ Every function takes a `random.Random`, so the same seed makes the same inputs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import random
@@ -27,6 +28,8 @@ FLOATS = (
 )  # fmt: skip
 TEXTS = ("", "x", "../x", "/etc/passwd", "\0", "é\ud800", "a" * 5000, "nan", "{}", "input", "LIF")
 DTYPES = ("u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", "?", "S3", "c8")
+SMALL = 1 << 12
+"""Values of the datasets that are read while a file is changed."""
 MARKS = (0, 1, 7, 8, 15, 16, 0x7F, 0x80, 0xFF)
 WIDE = (0, 1, 8, 16, 96, 1 << 16, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 16, (1 << 64) - 1)
 
@@ -194,24 +197,36 @@ def _quiet() -> Any:
 def objects(draws: random.Random, data: bytes) -> bytes:
     """An HDF5 file after one to three changes of its objects, made with h5py."""
     buffer = io.BytesIO(data)
-    with contextlib.suppress(ValueError, RuntimeError, KeyError, OSError, TypeError):
-        _edit(draws, buffer)
+    with contextlib.suppress(
+        ValueError, RuntimeError, KeyError, OSError, TypeError, AttributeError
+    ):
+        _edit(draws, data, buffer)
     return buffer.getvalue()
 
 
-def _edit(draws: random.Random, buffer: io.BytesIO) -> None:
+@functools.lru_cache(maxsize=64)
+def _names(data: bytes) -> tuple[list[str], list[str]]:
+    """Names of the groups and of the datasets of a valid file."""
+    groups, found = ["/"], []
+
+    def collect(name: str, item: Any) -> None:
+        (groups if isinstance(item, h5py.Group) else found).append(f"/{name}")
+
+    with h5py.File(io.BytesIO(data), "r") as file:
+        file.visititems(collect)
+    return groups, found
+
+
+def _edit(draws: random.Random, data: bytes, buffer: io.BytesIO) -> None:
+    """A change at a place that an earlier one took away ends the changes."""
+    groups, found = _names(data)
     with h5py.File(buffer, "r+") as file:
         for _ in range(draws.choice((1, 1, 2, 3))):
-            groups: list[h5py.Group] = [file]
-            found: list[h5py.Dataset] = []
-
-            def collect(name: str, item: Any, groups: Any = groups, found: Any = found) -> None:
-                (groups if isinstance(item, h5py.Group) else found).append(item)
-
-            file.visititems(collect)
-            if not found:
-                break
-            draws.choice(_EDITS)(draws, file, groups, draws.choice(found))
+            some = [file[name] for name in draws.sample(groups, min(3, len(groups)))]
+            item = file[draws.choice(found)]
+            if item.size is None or item.size > SMALL or item.is_virtual:
+                break  # an earlier change made it, and it is not to be read here
+            draws.choice(_EDITS)(draws, file, [file, *some], item)
 
 
 Edit = Callable[[random.Random, h5py.File, list[h5py.Group], h5py.Dataset], None]

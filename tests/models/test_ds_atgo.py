@@ -118,10 +118,15 @@ def test_a_few_steps_lower_the_loss_and_an_interrupted_training_ends_the_same(
     assert all(torch.equal(value, resumed[name]) for name, value in net.state_dict().items())
 
 
-def test_events_and_impossible_samples_are_refused(data: Data, net: ds_atgo.ResidualNet) -> None:
+def test_impossible_recipes_events_and_samples_are_refused(
+    data: Data, net: ds_atgo.ResidualNet
+) -> None:
     events = np.zeros((4, 5, 1, 8, 8), np.uint8)
     labels = np.arange(4)
     made = Data("made", events, labels, events, labels, 10, "zeros", True)
+    recipe = replace(SMALL, steps=0, gradient="wide")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"steps is 0.*threshold, spread"):
+        ds_atgo.build(recipe)
     with pytest.raises(InputError, match="images"):
         ds_atgo.train(made, SMALL)
     with pytest.raises(InputError, match="labels"):

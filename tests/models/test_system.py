@@ -14,6 +14,7 @@ from neurodeploy.errors import InputError, ModelError
 from neurodeploy.models import system as interface
 from neurodeploy.models.data import load
 from neurodeploy.models.system import Ablation, Arm, Data
+from tests.pages_of_docs import check, row
 
 GOOD = {
     "name": "made",
@@ -44,6 +45,13 @@ def test_systems_have_the_interface(name: str) -> None:
     )
     net = found.build(found.RECIPE, (1, 8, 8), 10)
     assert isinstance(net, nn.Module)
+
+
+def test_the_documentation_lists_the_systems() -> None:
+    cards = [interface.system(name).describe() for name in interface.names()]
+    rows = [row("system", "what it is", "after"), row("---", "---", "---")]
+    rows += [row(f"`{card['name']}`", card["title"], card["paper"]) for card in cards]
+    check("models.md", "systems", "\n".join(rows))
 
 
 def test_an_unknown_system_is_refused_with_those_that_exist() -> None:

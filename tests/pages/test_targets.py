@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from neurodeploy import api
+from neurodeploy.equivalence.causes import names
 from neurodeploy.errors import InputError
 from neurodeploy.pages.html import report
 from neurodeploy.pages.targets import Deployed, compare_targets
@@ -79,6 +80,20 @@ def test_everything_stands_side_by_side(deployed: list[Deployed], pages: dict[st
         assert expected in text
     assert "<spinnaker2> in " in text
     assert "No cores to place neurons on: <cpu8>." in text
+
+
+def test_the_page_of_one_program_says_why(deployed: list[Deployed], pages: dict[str, Path]) -> None:
+    page = Reader(pages["one"].read_text("utf-8"))
+    text, causes = " ".join(page.text), deployed[0].verdict.causes
+    assert causes.first is not None
+    assert f"; {causes.first}. " in text
+    for figure in ("Local differences of each layer by their causes", "Membrane potential of lif"):
+        assert figure in text
+    differing = [layer for layer in causes.layers if layer.local]
+    assert differing
+    for layer in differing:
+        for found, count in layer.histogram.items():
+            assert f"{' + '.join(names(found))}: {count:,}" in text
 
 
 def test_the_page_needs_nothing_else_and_is_small(pages: dict[str, Path]) -> None:

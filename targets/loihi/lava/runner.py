@@ -213,7 +213,10 @@ def _read_answer(names: Sequence[str], job: Path, code: int) -> dict[str, Any]:
         nodes = {str(index): name for index, name in enumerate(names)}
         raise LavaError(f"Lava failed: {lines[-1]}", node=nodes.get(str(answer.get("network"))))
     if status != "ok" or code != 0:
-        raise LavaError(f"the Lava worker answered garbage: result.json, exit code {code}")
+        raise LavaError(
+            f"the Lava worker answered garbage: result.json, exit code {code}; its last words: "
+            f"{env.tail(job / 'log')}"
+        )
     return dict(answer)
 
 

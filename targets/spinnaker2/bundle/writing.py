@@ -83,23 +83,19 @@ def write_bundle(job: Job, selftest: Job, machine: Machine, folder: str | Path) 
     inner = _files(selftest, machine)
     inner[DESCRIPTION] = _description(selftest, inner)[0]
     files |= {f"selftest/{name}": data for name, data in inner.items()}
-    _make(path)
-    job.program.save(path / PROGRAM)
-    description, digest = _description(job, {**files, PROGRAM: (path / PROGRAM).read_bytes()})
+    _check_place(path)
+    files[PROGRAM] = job.program.to_bytes()
+    description, digest = _description(job, files)
     own = importlib.resources.files(__package__)
     files |= {name: own.joinpath(name).read_bytes() for name in STATIC}
-    for name, data in files.items():
-        archive.write_atomically(path / name, data)
-    archive.write_atomically(path / DESCRIPTION, description)  # last: it vouches for the others
+    archive.write_folder(path, {**files, DESCRIPTION: description})
     return digest
 
 
-def _make(path: Path) -> None:
-    """The folder; one that holds something else is left alone."""
+def _check_place(path: Path) -> None:
+    """A folder that holds something else is left alone."""
     try:
         strange = path.exists() and any(path.iterdir()) and not (path / DESCRIPTION).exists()
-        if not strange:
-            (path / "selftest").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot be made ({error.strerror})", node=str(path)) from error
     if strange:
