@@ -69,7 +69,8 @@ class LoihiArithmetic:
             raise ModelError(
                 f"neurons {population.model!r} have no gradient here",
                 node=population.name,
-                hint="Train networks of leaky integrate-and-fire neurons.",
+                hint="Train networks of leaky integrate-and-fire neurons; the graded ones that "
+                "convolutions of analog input need are no such: give these spikes.",
             )
         registers = {name: lanes(population, name) for name in MODELS["lif"].registers}
         memory = registers["du"] + 1
