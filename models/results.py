@@ -179,8 +179,10 @@ def page(results: Results) -> str:
         *("## Accuracy", ""),
         "Per cent of test samples, with a Wilson interval of 95 %.  *Float*: the trained network "
         "as it is (measured).  *Deployed*: the part for chips in float64, behind what the host "
-        "does (simulated).  *Chip*: in the chip's integers, bit for bit (simulated), before and "
-        "after two epochs of fine-tuning in its arithmetic, on at most 512 training samples.",
+        "does, decided by most output spikes or the highest mean potential, which need not be the "
+        "training's own way (simulated).  *Chip*: in the chip's integers, bit for bit (simulated), "
+        "before and after two epochs of fine-tuning in its arithmetic, on at most 512 training "
+        "samples.",
         "",
         *_table(
             [
