@@ -74,7 +74,7 @@ def from_tree(tree: Mapping[str, Any], path: str) -> Program:
         return replace(program, mapped=where)
     except NeurodeployError as error:
         raise FileError(f"not a valid program: {error}", node=path) from error
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(
             f"the archive is not a program ({type(error).__name__}: {error})", node=path
         ) from error

@@ -18,6 +18,8 @@ Spikes = NDArray[np.uint8]
 Messages = NDArray[Any]
 """Spikes (uint8), or what a graded input or population sends (int32)."""
 UINT8_MAX = 255
+MAX_MAGNITUDE = 1e30
+"""Of an analog value."""
 
 
 @runtime_checkable
@@ -220,6 +222,9 @@ def _check_port(name: str, values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     bad = int(np.count_nonzero(~np.isfinite(array)))
     if bad:
         raise InputError(f"{bad} of {array.size} values are not finite", node=name)
+    largest = max(float(array.max()), -float(array.min()))
+    if largest > MAX_MAGNITUDE:  # products of it overflow
+        raise InputError(f"holds {largest:g}, the limit is {MAX_MAGNITUDE:g}", node=name)
     return np.ascontiguousarray(array, dtype=np.float64)
 
 

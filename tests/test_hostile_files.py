@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -18,12 +19,14 @@ import numpy as np
 import pytest
 import torch
 
+import neurodeploy as nd
 from neurodeploy import archive, arrays
 from neurodeploy.cli import main
 from neurodeploy.errors import FileError, ModelError
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.frontends.nir import load
 from neurodeploy.models import digits
+from neurodeploy.program import Program
 from tests.builders import SUBTRACT, chain, lif
 
 TERA = 10**12
@@ -132,6 +135,42 @@ def test_an_array_that_declares_more_than_is_there(tmp_path: Path) -> None:
     sealed(path, {**members, "arrays/0.npy": head})
     with pytest.raises(FileError, match=r"declares 8000000000000 bytes of data, 24 follow|than"):
         archive.load(path)
+
+
+def own_program(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    spikes = np.ones((1, 3, 3), np.uint8)
+    path = tmp_path / "x.ndp"
+    nd.compile(
+        chain((3,), fc=nir.Linear(np.ones((2, 3))), lif=lif([0.5, 0.5])),
+        target="cpu8",
+        calibration=spikes,
+    ).save(path)
+    return path, archive.load(path)[0]
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("golden", "inputs", "input"), np.ones(3)),
+        (("golden", "inputs", "input", "shape"), [1, 3, 2]),
+        (("golden", "spikes", "lif", "shape"), [2, 3, 1]),
+        (("golden", "spikes"), {"other": {"shape": [1, 1, 1], "bits": np.zeros(1, np.uint8)}}),
+        (("ranges", 0, "limit_high"), []),
+        (("ranges", 0, "proven"), 1),
+        (("lowerings", 0, "how"), "somehow"),
+        (("lowerings", 0, "node"), None),
+    ],
+)
+def test_parts_of_a_program_that_do_not_fit(tmp_path: Path, where: Any, value: Any) -> None:
+    """Each was found by fuzzing, or is next to one that was."""
+    path, tree = own_program(tmp_path)
+    branch: Any = tree
+    for key in where[:-1]:
+        branch = branch[key]
+    branch[where[-1]] = value
+    archive.save(path, tree)
+    with pytest.raises(FileError):
+        Program.load(path)
 
 
 # -------------------------------------------------------------------------------------------- HDF5

@@ -85,7 +85,7 @@ def _registers(population: Neurons, chip: Chip) -> Iterator[Violation]:
         if values.max() > highest:
             yield _violation(chip, rule, node, float(values.max()), highest, name, fix)
         if values.min() < lowest:
-            yield _violation(chip, rule, node, float(-values.min()), -lowest, name, fix)
+            yield _violation(chip, rule, node, -float(values.min()), -lowest, name, fix)
 
 
 def _bias_inputs(program: Program, chip: Chip) -> Iterator[Violation]:

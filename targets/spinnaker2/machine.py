@@ -195,6 +195,7 @@ def _plain(
     v: Float32Array,
     own: IntArray,
 ) -> Stepwise:
+    @np.errstate(over="ignore", invalid="ignore")  # float32 has infinities, and so has the chip
     def update(states: States, currents: States, values: States) -> tuple[States, IntArray]:
         x = currents[model.ports[0]].astype(np.float32)
         y = currents["inhibitory"].astype(np.float32) if model.filtered else np.float32(0)
