@@ -20,7 +20,7 @@ import numpy as np
 import neurodeploy as nd
 from neurodeploy import archive
 from neurodeploy.cli.files import load_inputs, load_labels, load_spikes
-from neurodeploy.errors import NeurodeployError
+from neurodeploy.errors import FileError, NeurodeployError
 from neurodeploy.frontends import lava_dl
 from neurodeploy.frontends import nir as nir_frontend
 from neurodeploy.network import Network
