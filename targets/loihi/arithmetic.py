@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.simulator.jit import kernel, load, nonzero, primitive, store
-from neurodeploy.simulator.kernels import sum_rows
+from neurodeploy.simulator.jit import COMPILES, kernel, load, nonzero, primitive, store
 from neurodeploy.simulator.layout import HALVES, TILE, WORD
+
+if COMPILES:
+    from neurodeploy.simulator.kernels import sum_rows
 
 STATE_SHIFT = 6
 """Activations and thresholds are shifted left by this many bits to align with states."""
