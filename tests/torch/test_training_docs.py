@@ -40,7 +40,7 @@ def test_spikes_with_a_price_save_energy() -> None:
     )
     assert row["saved"] >= 0.4
     assert row["lost"] <= 0.005
-    assert row["seeds"] >= 2
+    assert row["seeds"] == len(spike_price.SEEDS)
 
 
 def test_one_row_is_measured_again() -> None:
