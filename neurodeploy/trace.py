@@ -223,8 +223,9 @@ def _check_port(name: str, values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     if bad:
         raise InputError(f"{bad} of {array.size} values are not finite", node=name)
     largest = max(float(array.max()), -float(array.min()))
-    if largest > MAX_MAGNITUDE:  # products of it overflow
-        raise InputError(f"holds {largest:g}, the limit is {MAX_MAGNITUDE:g}", node=name)
+    if not 1 / MAX_MAGNITUDE <= largest <= MAX_MAGNITUDE:  # products overflow or vanish
+        limits = f"{1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
+        raise InputError(f"its largest value is {largest:g}, expected {limits}", node=name)
     return np.ascontiguousarray(array, dtype=np.float64)
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import select
+import shutil
 import signal
 import sys
 import tempfile
@@ -151,8 +152,9 @@ def _work(kind: Format, seed: int, numbers: range, folder: Path, pipe: int) -> N
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         line = json.dumps([result, text[-2000:], time.process_time() - before, most])
         os.write(pipe, line.encode() + b"\n")
-        if left:
-            return
+        for item in left:  # folders before what is in them, which goes with them
+            shutil.rmtree(folder / item, ignore_errors=True)
+            (folder / item).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     folder.rmdir()
 
