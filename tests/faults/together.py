@@ -1,6 +1,6 @@
 """Processes side by side: one cache of kernels, one folder of states, one tree of outputs.
 
-    python -m tests.faults.together --processes 8 --seconds 120 --json docs/measured/together.json
+    python -m tests.faults.together --processes 8 --seconds 120
 
 Each process compiles, verifies, counts energy and writes a bundle, again and again, into the same
 places, and reads back what lies there, whoever wrote it.  It begins with an empty cache of kernels,
@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,19 +148,6 @@ def run(
         "wrong": wrong,
         "left behind": left,
     }
-
-
-def table(found: Mapping[str, Any]) -> str:
-    """As the documentation shows it."""
-    times = ", ".join(f"{name} {count:,}" for name, count in found["done"].items())
-    return "\n".join(
-        [
-            "| processes | seconds | done | corrupt or missing | left behind |",
-            "| --- | --- | --- | --- | --- |",
-            f"| {found['processes']} | {found['seconds']:.0f} | {times} | {len(found['wrong'])} | "
-            f"{len(found['left behind'])} |",
-        ]
-    )
 
 
 def main() -> int:
