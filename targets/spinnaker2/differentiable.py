@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.errors import InputError, ModelError
 from neurodeploy.program import POTENTIAL, Neurons, Synapses
 from neurodeploy.targets.spinnaker2 import arithmetic
 from neurodeploy.targets.spinnaker2.arithmetic import EXACT
-from neurodeploy.targets.spinnaker2.machine import check_refractory, resets_to
+from neurodeploy.targets.spinnaker2.machine import check_refractory, resets_to, settled
 from neurodeploy.targets.spinnaker2.models import Model, model_of
 from neurodeploy.targets.spinnaker2.scale import NEVER
+from neurodeploy.targets.spinnaker2.start import start
 from neurodeploy.torch.cells import Group, Levels, Ran, Register, Registers, States
 from neurodeploy.torch.grids import multiples
 
@@ -63,6 +65,8 @@ class SpiNNaker2Arithmetic:
             to=resets_to(population),
             own=torch.from_numpy(own.astype(np.float32)) if np.any(own) else None,
             threshold=not silent,
+            offset=torch.from_numpy(population.float_register("i_offset").reshape(-1)),
+            meant=settled(population).astype(np.float64),
         )
 
 
@@ -75,6 +79,8 @@ class SpiNNaker2Cells:
     to: whether a spike sets v to `v_reset`; otherwise it subtracts the threshold.
     own: what a neuron's spike adds to its next current, (neurons,); None if nothing.
     threshold: whether they have one that can be reached.
+    offset: the program's i_offset.
+    meant: its potentials before the model's first step.
     """
 
     name: str
@@ -84,6 +90,8 @@ class SpiNNaker2Cells:
     to: bool
     own: Tensor | None
     threshold: bool
+    offset: Tensor
+    meant: NDArray[np.float64]
     dtype = torch.float32
 
     @property
@@ -107,8 +115,18 @@ class SpiNNaker2Cells:
         return ("threshold", "i_offset")
 
     def following(self, registers: dict[str, Tensor]) -> dict[str, Tensor]:
-        """None follows from another."""
-        return registers
+        """With a v_init that leads to `meant` as before, if i_offset is not the program's.
+
+        Raises `ModelError` where the constant input alone makes a neuron spike.
+        """
+        if bool((registers["i_offset"].detach().cpu() == self.offset).all()):
+            return registers
+        names = ("alpha_decay", "i_offset", "threshold")
+        alpha, offset, threshold = (
+            np.broadcast_to(registers[name].detach().cpu().numpy(), (self.size,)) for name in names
+        )
+        v_init, _ = start(self.meant, alpha, offset, threshold, self.depth, self.name)
+        return registers | {"v_init": torch.from_numpy(v_init).to(registers["v_init"].device)}
 
     def prepare(self, registers: Registers) -> dict[str, Tensor]:
         """The registers as they are."""
@@ -122,9 +140,9 @@ class SpiNNaker2Cells:
         InputError
             A neuron reaches its threshold meanwhile.
         """
-        v = registers["v_init"]
+        v, offset = registers["v_init"], registers["i_offset"].detach()
         for tick in range(self.depth):
-            v = arithmetic.integrate(v, 0.0, registers["alpha_decay"], registers["i_offset"])
+            v = arithmetic.integrate(v, 0.0, registers["alpha_decay"], offset)
             if bool(arithmetic.fires(v, registers["threshold"]).any()):
                 raise InputError(
                     f"neurons spike at tick {tick} already, but input reaches them at tick "

@@ -152,7 +152,7 @@ class Plain:
         if states is None:
             v = fixed("v_init")
             for _ in range(p.depth):
-                v = single(single(v * alpha) + c)
+                v = single(single(v * alpha) + c.detach())
             states = v, zero, zero
         v, exc, inh = states
         x = currents.get("current", zero)

@@ -8,20 +8,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import snntorch as snn
 import torch
 
+import neurodeploy as nd
 from neurodeploy.compilation import completed
 from neurodeploy.errors import InputError, ModelError, TargetError
 from neurodeploy.network import InputPort
 from neurodeploy.program import Golden, Program, Synapses
 from neurodeploy.simulator.engine import simulate
 from neurodeploy.target import get_target
+from neurodeploy.targets.spinnaker2.machine import settled
 from neurodeploy.torch import ChipModule
 from neurodeploy.torch.cells import Levels
-from tests.builders import small_program, spikes_for
+from tests.builders import chain, lif, small_program, spikes_for
 from tests.conformance.lava_programs import random_case
 from tests.targets.spinnaker2.drawn import neurons, random_program
 
@@ -137,6 +140,28 @@ def test_a_program_of_the_present_values_runs_as_the_module() -> None:
     assert np.array_equal(found.golden.spikes["lif3"], again.spikes["lif3"])
     assert all(item.proven for item in found.ranges)
     assert found.provenance == program.provenance
+
+
+def test_potentials_start_where_they_did_when_a_bias_moves() -> None:
+    """On SpiNNaker2 they run before any input arrives, so that v_init moves against the bias."""
+    net = chain(
+        (4,),
+        a=nir.Linear(np.full((3, 4), 0.3)),
+        lif=lif(np.full(3, 0.75), np.ones(3)),
+        b=nir.Linear(np.full((3, 3), 0.3)),
+        out=lif(np.full(3, 0.75), np.ones(3)),
+    )
+    spikes = spikes_for(0, 4, 12, (4,))
+    module = ChipModule(nd.compile(net, target="spinnaker2", calibration=spikes))
+    with torch.no_grad():
+        for master in module.biases.values():
+            master += 0.3 * float(module.origin.population("out").unit.max())
+    program = module.program()
+    assert program.population("out").depth > 1
+    assert np.any(program.population("out").float_register("v_init"))
+    for population in program.populations:
+        assert np.allclose(settled(population), 0, atol=1e-4)
+    assert not differing(program, spikes, module)
 
 
 def test_nothing_moved_is_the_same_program() -> None:
