@@ -8,7 +8,6 @@ torch.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -215,14 +214,6 @@ class System(Protocol):
         """The experiment that the paper's claim asks for, trained anew, one entry per measure."""
 
 
-def names() -> list[str]:
-    """The systems that are installed."""
-    package = __name__.rpartition(".")[0]
-    return [
-        name for name, module in SYSTEMS.items() if importlib.util.find_spec(f"{package}.{module}")
-    ]
-
-
 def system(name: str) -> System:
     """The training system `name`.
 
@@ -230,8 +221,8 @@ def system(name: str) -> System:
     ------
     ModelError: if there is none, or torch or another package of the extra `models` is missing.
     """
-    if name not in names():
-        raise ModelError("no such training system", node=name, hint=f"There are {names()}.")
+    if name not in SYSTEMS:
+        raise ModelError("no such training system", node=name, hint=f"There are {[*SYSTEMS]}.")
     try:
         module = importlib.import_module(f"{__name__.rpartition('.')[0]}.{SYSTEMS[name]}")
     except ImportError as error:

@@ -26,7 +26,7 @@ from neurodeploy.errors import NeurodeployError
 from neurodeploy.frontends.snntorch import from_snntorch
 from neurodeploy.models.data import load
 from neurodeploy.models.results import TITLES, OnChip, Results, Row, page
-from neurodeploy.models.system import SYSTEMS, Ablation, Data, names, system
+from neurodeploy.models.system import SYSTEMS, Ablation, Data, system
 from neurodeploy.models.training import one_thread
 from neurodeploy.torch.finetuning import Recipe as FineTuning
 from neurodeploy.torch.finetuning import finetune
@@ -186,14 +186,9 @@ def write(
     """Write `results.json` and `README.md`, in the order of the experiments and systems."""
     versions = {name: version(name) for name in ("torch", "snntorch", "numpy")}
     wanted = [(experiment.system, experiment.data) for experiment in EXPERIMENTS]
-    there = names()
     missing = [
-        *(
-            f"{name} on {data}"
-            for name, data in wanted
-            if name in there and (name, data) not in rows
-        ),
-        *(f"the ablation of {name}" for name in there if name not in ablations),
+        *(f"{name} on {data}" for name, data in wanted if (name, data) not in rows),
+        *(f"the ablation of {name}" for name in SYSTEMS if name not in ablations),
     ]
     results = Results(
         tuple(rows[key] for key in wanted if key in rows),
@@ -210,7 +205,7 @@ def write(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("systems", nargs="*", choices=[[], *names()], metavar="SYSTEM")
+    parser.add_argument("systems", nargs="*", choices=[[], *SYSTEMS], metavar="SYSTEM")
     parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--checkpoints", type=Path, help="folder of networks to go on from")
     parser.add_argument("--rows", action="store_true", help="leave the ablations as they are")
@@ -219,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.checkpoints is not None:
         arguments.checkpoints.mkdir(parents=True, exist_ok=True)
     rebuild(
-        arguments.systems or names(),
+        arguments.systems or [*SYSTEMS],
         arguments.folder,
         ablate=not arguments.rows,
         checkpoints=arguments.checkpoints,

@@ -12,13 +12,13 @@ from neurodeploy.archive import write_atomically
 from neurodeploy.cli.command import Command
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import FileError
-from neurodeploy.models.system import names
+from neurodeploy.models.system import SYSTEMS
 
 OPTIONS = ("epochs", "batch_size", "learning_rate", "seed")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help=f"a training system: {', '.join(names())}")
+    parser.add_argument("name", metavar="NAME", help=f"a training system: {', '.join(SYSTEMS)}")
     parser.add_argument("--data", help="a data set, such as digits; by default the system's own")
     parser.add_argument("--root", help="folder of real data: nmnist, dvsgesture or shd")
     parser.add_argument("--train-samples", type=int, metavar="N", help="fewer or more than usual")

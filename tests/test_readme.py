@@ -38,7 +38,7 @@ def test_the_python_example_and_the_commands_run(
     labels = names["verdict"].trace.decisions("3")
     np.save("labels.npy", labels)
     commands = [line for block in blocks("sh") for line in block.splitlines() if " model." in line]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for line in commands:
         program, *arguments = shlex.split(line)
         assert program == "neurodeploy"
