@@ -106,8 +106,17 @@ def build(
         inputs = recipe.width
     layers["dropout"] = nn.Dropout(recipe.dropout)
     layers["fc"] = nn.Linear(inputs, classes)
-    layers["lif"] = _neuron(recipe)
     return SpikingNet(layers, recipe.steps)
+
+
+def scores(net: SpikingNet, x: Tensor) -> Tensor:
+    """(N, classes): the mean over time of what the classifier reads out of images (N, C, H, W).
+
+    Of the mean of the last spikes, which is the same, as the classifier is linear.
+    """
+    *_, last = net.spikes(x).values()
+    found: Tensor = net.get_submodule("fc")(net.get_submodule("dropout")(last.mean(0)))
+    return found
 
 
 def _neuron(recipe: Recipe) -> nn.Module:
@@ -124,7 +133,7 @@ def share(schedule: Schedule, update: int, updates: int) -> float:
     - step: :math:`0.3^{\lfloor 3k/n \rfloor}`
     - exponential: :math:`0.01^{k/n}`
     - cosine: :math:`(1 + \cos(\pi k/n)) / 2`
-    - warm-up: :math:`10 k/n` in the first tenth, then a cosine over the rest
+    - warm-up: :math:`10 (k+1)/n`, at most 1, in the first tenth, then a cosine over the rest
     - warm restarts: a cosine that begins anew after each quarter
     """
     part = update / updates
@@ -133,7 +142,8 @@ def share(schedule: Schedule, update: int, updates: int) -> float:
     if schedule == "exponential":
         return math.pow(0.01, part)
     if schedule == "warm-up":
-        return 10 * (part + 1 / updates) if part < 0.1 else _cosine((part - 0.1) / 0.9)
+        rising = min(1.0, 10 * (update + 1) / updates)
+        return rising if part < 0.1 else _cosine((part - 0.1) / 0.9)
     if schedule == "warm restarts":
         return _cosine(4 * part % 1)
     return _cosine(part) if schedule == "cosine" else 1.0
@@ -155,7 +165,7 @@ def scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int) ->
 def train(data: Data, recipe: Recipe = RECIPE, *, checkpoint: Path | None = None) -> SpikingNet:
     """A network trained on the training images of `data`, in evaluation mode.
 
-    Cross-entropy of the softmax of output spike counts, Adam.
+    Cross-entropy of the softmax of `scores`, Adam.
 
     Raises
     ------
@@ -168,14 +178,20 @@ def train(data: Data, recipe: Recipe = RECIPE, *, checkpoint: Path | None = None
     return net
 
 
-def _fit(net: SpikingNet, data: Data, recipe: Recipe, checkpoint: Path | None = None) -> None:
+def _fit(
+    net: SpikingNet,
+    data: Data,
+    recipe: Recipe,
+    checkpoint: Path | None = None,
+    also: Callable[[], dict[str, float]] | None = None,
+) -> None:
     x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate)
     updates = recipe.epochs * math.ceil(len(y) / recipe.batch_size)
 
     def loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        counts = net.spikes(x)["lif"].sum(0)
-        return F.cross_entropy(counts, y), counts
+        found = scores(net, x)
+        return F.cross_entropy(found, y), found
 
     fit(
         net,
@@ -185,6 +201,7 @@ def _fit(net: SpikingNet, data: Data, recipe: Recipe, checkpoint: Path | None = 
         loss=loss,
         optimizer=optimizer,
         schedule=scheduler(optimizer, recipe, updates),
+        also=also,
         checkpoint=checkpoint,
     )
     reset(net)
@@ -192,16 +209,18 @@ def _fit(net: SpikingNet, data: Data, recipe: Recipe, checkpoint: Path | None = 
 
 
 def evaluate(net: SpikingNet, x: NDArray[Any], y: NDArray[np.int64]) -> float:
-    """The share of images that `net` classifies correctly, by the most output spikes.
+    """The share of images that `net` classifies correctly, by the greatest of `scores`.
 
     Raises
     ------
     InputError: for another shape, dtype or value.
     """
     check_samples(x, y, len(net.get_parameter("fc.weight")))
-    counts = net.responses(x, "lif").sum(1)
-    # numpy's argmax returns the first of several maxima
-    return float((counts.numpy().argmax(1) == y).mean())
+    net.eval()
+    with one_thread(), torch.no_grad():
+        found = scores(net, torch.from_numpy(x))
+    reset(net)
+    return float((found.numpy().argmax(1) == y).mean())
 
 
 def frozen(net: SpikingNet, data: Data, first: int = 1) -> SpikingNet:
@@ -255,21 +274,37 @@ def refined(net: SpikingNet, data: Data, recipe: Recipe, epochs: int) -> Spiking
     return copied
 
 
+class Deployed(nn.Module):
+    """Layers, and a readout without memory, reset and spikes, whose mean potential decides."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(OrderedDict(layers))
+        self.potential: nn.Module = snn.Leaky(
+            beta=0.0, reset_mechanism="none", init_hidden=True, output=True
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Potentials (N, classes) of spikes (N, width), one step."""
+        potential: Tensor = self.potential(self.layers(x))[1]
+        return potential
+
+
 def deploy(net: SpikingNet, data: Data) -> Deployable:
     """All but the first layer, which the host runs with its own layer norm; the others `frozen`."""
     host = SpikingNet(OrderedDict(list(net.named_children())[:4]), net.steps).eval()
     plain = frozen(net, data, first=2)
-    kept = [
-        (name, layer)
+    kept = {
+        name: layer
         for name, layer in list(plain.named_children())[4:]
         if not isinstance(layer, (nn.Identity, nn.Dropout))
-    ]
+    }
 
     def encode(images: NDArray[Any]) -> NDArray[np.uint8]:
         return host.responses(images, "lif1").numpy()
 
-    module = nn.Sequential(OrderedDict(kept)).eval()
-    return Deployable(module, torch.zeros(1, module.get_parameter("fc2.weight").shape[1]), encode)
+    width = plain.get_parameter("fc2.weight").shape[1]
+    return Deployable(Deployed(kept).eval(), torch.zeros(1, width), encode)
 
 
 def ablation(seeds: Sequence[int] = (0, 1, 2)) -> tuple[Ablation, ...]:
@@ -321,30 +356,14 @@ def _early_and_final(
 ) -> tuple[float, float]:
     """Test accuracy after `EARLY` epochs and at the end, of one training."""
     seen: list[float] = []
-    x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
+
+    def also() -> dict[str, float]:
+        seen.append(score(net))
+        return {"test": seen[-1]}
+
     with session(recipe):
         net = build(recipe, data.shape, data.classes)
-        optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate)
-        updates = recipe.epochs * math.ceil(len(y) / recipe.batch_size)
-
-        def loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-            counts = net.spikes(x)["lif"].sum(0)
-            return F.cross_entropy(counts, y), counts
-
-        def also() -> dict[str, float]:
-            seen.append(score(net))
-            return {"test": seen[-1]}
-
-        fit(
-            net,
-            x,
-            y,
-            recipe,
-            loss=loss,
-            optimizer=optimizer,
-            schedule=scheduler(optimizer, recipe, updates),
-            also=also,
-        )
+        _fit(net, data, recipe, also=also)
     return seen[EARLY - 1], seen[-1]
 
 
@@ -363,13 +382,13 @@ def describe() -> dict[str, Any]:
         ],
         "ours": [
             "sizes, steps, decay, learning rate, and the schedules, none of which is the paper's",
-            "the softmax is of output spike counts",
+            "the softmax is of the mean over time of what the classifier reads out",
             "deployment: the host runs the first layer with its layer norm; the other layer norms "
             "become affine maps by their mean statistics on the training images",
         ],
         "neuron": f"snnTorch Leaky: decay {RECIPE.beta}, threshold 1, delayed subtractive reset",
         "encoding": f"direct: an image is a constant current for {RECIPE.steps} steps; deployed, "
         "the first layer runs on the host and sends its spikes",
-        "decision": "most output spikes over all steps; of equals the lowest class",
+        "decision": "the greatest mean potential of the readout, which does not spike",
         "recipe": asdict(RECIPE),
     }

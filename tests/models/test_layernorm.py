@@ -36,7 +36,7 @@ def net(data: Data) -> SpikingNet:
 @given(st.sampled_from(layernorm.SCHEDULES), st.integers(1, 500), st.data())
 def test_a_share_is_one(schedule: layernorm.Schedule, updates: int, draw: st.DataObject) -> None:
     update = draw.draw(st.integers(0, updates))
-    assert 0 <= layernorm.share(schedule, update, updates) <= 1 + 10 / updates
+    assert 0 <= layernorm.share(schedule, update, updates) <= 1
 
 
 def test_schedules_are_what_they_say() -> None:
@@ -85,8 +85,8 @@ def test_what_is_deployed_spikes_as_the_frozen_network(data: Data, net: SpikingN
     reset(deployable.module)
     with torch.no_grad():
         steps = [deployable.module(x) for x in torch.from_numpy(given_).float().unbind(1)]
-    expected = plain.responses(data.test_x, "lif")
-    assert (torch.stack(steps, 1) != expected).float().mean() < 1e-3
+        expected = layernorm.scores(plain, torch.from_numpy(data.test_x))
+    assert torch.allclose(torch.stack(steps, 1).mean(1), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["loihi2", "spinnaker2"])
@@ -101,9 +101,7 @@ def test_it_compiles(target: str, data: Data, net: SpikingNet) -> None:
 
 def test_resuming_gives_the_same_network(data: Data, net: SpikingNet, tmp_path: Path) -> None:
     path = tmp_path / "layernorm.pt"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layernorm, "evaluate", None)
-        layernorm.train(data, SMALL, checkpoint=path)
+    layernorm.train(data, SMALL, checkpoint=path)
     again = layernorm.train(data, SMALL, checkpoint=path)
     for (name, mine), theirs in zip(
         again.state_dict().items(), net.state_dict().values(), strict=True
