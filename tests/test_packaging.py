@@ -177,7 +177,7 @@ def test_every_dependency_is_needed_and_no_other() -> None:
         for _, name in imports(path.read_text("utf-8"), package_of(path))
     }
     outside = found - set(sys.stdlib_module_names) - {"neurodeploy", "tomllib"}
-    extras = {"torch", "snntorch", "brevitas"}
+    extras = {"torch", "snntorch", "brevitas", "distributed"}
     with_numba, with_lava = {"llvmlite"}, {"lava", "scipy", "worker", "worker_models"}
     elsewhere = {*extras, *with_numba, *with_lava, "spinnaker2"}
     assert outside - elsewhere == names

@@ -214,7 +214,7 @@ def _check(part: Path, kind: Recording) -> None:
     for file in _files(part, kind.suffix):
         count += 1
         if kind.suffix == ".h5":
-            check_hdf5(file)
+            check_hdf5(file, ragged=True)
         elif file.stat().st_size > MAX_FILE:
             raise FileError(f"larger than {MAX_FILE} bytes", node=str(file))
     if not count:

@@ -28,7 +28,7 @@ _REFERENCE = 16
 """Bytes that a text of variable length takes in its dataset."""
 
 
-def check_hdf5(path: Path, small: Container[str] = ()) -> None:
+def check_hdf5(path: Path, small: Container[str] = (), *, ragged: bool = False) -> None:
     """Refuse a file that is not HDF5, reaches outside itself or declares implausible sizes.
 
     A gzip stream shrinks by at most 1032 to 1, so declared sizes above `MAX_RATIO` times the file
@@ -39,6 +39,8 @@ def check_hdf5(path: Path, small: Container[str] = ()) -> None:
     Parameters
     ----------
     small: names of datasets that hold sizes, one for each dimension of something.
+    ragged: arrays of numbers of any length each are allowed, which take what the file holds of
+        them, one at a time.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def check_hdf5(path: Path, small: Container[str] = ()) -> None:
     try:
         largest = _check_heaps(path)
         with h5py.File(path, "r") as file:
-            _check_tree(file, path, largest, small)
+            _check_tree(file, path, largest, small, ragged)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileError("not a complete HDF5 file", node=str(path), hint=f"({error})") from error
 
@@ -93,7 +95,9 @@ def _found(data: mmap.mmap, mark: bytes) -> Iterator[int]:
         start = data.find(mark, start + 1)
 
 
-def _check_tree(file: h5py.File, path: Path, largest: int, small: Container[str]) -> None:
+def _check_tree(
+    file: h5py.File, path: Path, largest: int, small: Container[str], ragged: bool
+) -> None:
     """Walk all groups; `largest` is the length of the longest text."""
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise FileError("has addresses of another width than 8 bytes", node=str(path))
@@ -123,7 +127,7 @@ def _check_tree(file: h5py.File, path: Path, largest: int, small: Container[str]
                 raise FileError(f"{item.name} is no data", node=str(path))
             if name in small and (item.size or 0) > MAX_DIMENSIONS:
                 raise FileError(f"{item.name} has {item.size} sizes", node=str(path))
-            total += _declared(item, path, largest)
+            total += _declared(item, path, largest, ragged)
             if total > limit:
                 raise FileError(
                     f"declares more than {limit} bytes of data in {path.stat().st_size} bytes",
@@ -131,7 +135,7 @@ def _check_tree(file: h5py.File, path: Path, largest: int, small: Container[str]
                 )
 
 
-def _declared(item: h5py.Dataset, path: Path, largest: int) -> int:
+def _declared(item: h5py.Dataset, path: Path, largest: int, ragged: bool) -> int:
     """Bytes that reading a dataset may take."""
     options = item.id.get_create_plist()
     if options.get_layout() == h5py.h5d.VIRTUAL or options.get_external_count():
@@ -149,6 +153,8 @@ def _declared(item: h5py.Dataset, path: Path, largest: int) -> int:
         size = int(dtype.itemsize)
     elif h5py.check_string_dtype(dtype) is not None:
         size = _REFERENCE + largest
+    elif ragged and getattr(h5py.check_vlen_dtype(dtype), "kind", "") in KINDS:
+        size = _REFERENCE
     else:
         raise FileError(f"{item.name} holds neither numbers nor texts", node=str(path))
     chunk: tuple[int, ...] = options.get_chunk() if options.get_layout() == h5py.h5d.CHUNKED else ()

@@ -189,6 +189,7 @@ PRIVATE = {
     "neurodeploy/archive.py": "the writers themselves",
     "neurodeploy/cli/commands.py": "into memory",
     "neurodeploy/frontends/nir_write.py": "into memory, and a draft in a folder of its own",
+    "neurodeploy/torch/tensor_file.py": "into memory",
     "targets/cpu/vendor.py": "a folder of its own",
     "targets/loihi/lava/environment.py": "a lock, a log, and a marker that is renamed",
     "targets/loihi/lava/job.py": "a folder of its own",
@@ -198,7 +199,6 @@ PRIVATE = {
     "targets/loihi/netx/running.py": "a folder of its own",
     "targets/loihi/netx/writing.py": "into memory",
     "targets/spinnaker2/bundle/deploy.py": "runs without this package; renamed",
-    "models/tensor_file.py": "into memory",
 }
 """Files of ours that may write in another way than `archive`, and why that is safe."""
 

@@ -350,7 +350,7 @@ REFUSED: dict[str, tuple[list[Layer], type[NeurodeployError], str]] = {
     "kernel of four": (
         [IMAGE, conv(KERNEL, (4, 3, 3), cuba(), kernelSize=[3, 2, 3, 2])],
         FileError,
-        "kernelSize is .3, 2, 3, 2., the weights say",
+        "kernelSize has 4 values, expected 2",
     ),
     "stride 0": (
         [IMAGE, conv(KERNEL, (4, 3, 3), cuba(), stride=0)],
