@@ -319,7 +319,8 @@ def describe() -> dict[str, Any]:
             f"all-to-all layers of {RECIPE.width} neurons, {RECIPE.blocks} blocks, instead of "
             "ResNet50, which fits no chip here",
             "a skip adds the spikes that enter a block to the currents of its second layer",
-            "decay, learning rate, and the slope, by a probe of gradients before training",
+            "decay, learning rate and slope; a probe of gradients before training balances those "
+            "of a plain network near a slope of 2",
         ],
         "neuron": f"snnTorch Leaky: decay {RECIPE.beta}, threshold 1, delayed subtractive reset",
         "encoding": f"direct: an image is a constant current for {RECIPE.steps} steps; deployed, "
