@@ -160,8 +160,10 @@ def _each(
             begin.wait()  # until all are submitted: a kernel that runs would hold that up
             return work(part, Helpers(1, pool))
 
-        futures = [pool.submit(wait_and_work, part) for part in parts]
-        begin.set()
+        try:
+            futures = [pool.submit(wait_and_work, part) for part in parts]
+        finally:  # an interruption too: threads that wait for ever are waited for, for ever
+            begin.set()
         yield from (future.result() for future in as_completed(futures))
 
 

@@ -509,6 +509,26 @@ def test_an_interruption_ends_the_run(threads: int) -> None:
     assert threading.active_count() == before
 
 
+def test_an_interruption_while_work_is_handed_out_ends_the_run() -> None:
+    """Threads that have got a block wait for the others to be handed out."""
+    _, program, _ = small_program()
+    spikes, submit, handed = np.zeros((8, 12, 1, 6, 6), np.uint8), ThreadPoolExecutor.submit, []
+
+    def interrupted(pool: ThreadPoolExecutor, *work: Any) -> Any:
+        if len(handed) == 2:
+            raise KeyboardInterrupt
+        handed.append(submit(pool, *work))
+        return handed[-1]
+
+    with (
+        mock.patch.object(engine, "BLOCK_BYTES", 1),
+        mock.patch.object(ThreadPoolExecutor, "submit", interrupted),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        simulate(program, spikes, MACHINE, threads=2)
+    assert all(future.done() for future in handed)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_error_in_a_block_is_raised(threads: int) -> None:
     def advance(*_: Any) -> None:
