@@ -16,6 +16,8 @@ from tests.faults.kill import LIMIT, descendants, works
 MOMENTS = 6
 ENDED = {(130, "interrupted\n"), (-signal.SIGINT, "interrupted\n")}
 """Where code that is a text was interrupted, Python ends by the signal: 130 to a shell, too."""
+EARLY = (-signal.SIGINT, "")
+"""Python had not begun with the package: on a busy machine that takes longer."""
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +62,12 @@ def test_a_verification_ends_at_once(folder: Path, tmp_path: Path) -> None:
     rng, ended = random.Random(3), 0
     for _ in range(MOMENTS):
         code, said, _ = interrupted(command, rng.uniform(0.3, 4.0))
-        if code in (0, 1):
+        if code in (0, 1) or (code, said) == EARLY:
             continue
         ended += 1
         assert (code, said) in ENDED
         assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".")]
-        assert not page.exists()
+        assert not page.exists() or page.read_text("utf-8").rstrip().endswith("</html>")
     assert ended
 
 
