@@ -37,7 +37,7 @@ from neurodeploy.models.admm_steps import Variables
 from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
 from neurodeploy.models.layerwise import reset, time_major
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import loop, session
 from neurodeploy.torch.epochs import History
 
@@ -168,9 +168,7 @@ def evaluate(net: AdmmNet, x: NDArray[Any], y: NDArray[np.int64]) -> float:
     ------
     InputError: for another shape, dtype or value.
     """
-    found = problems("samples", x, y, net.readout.out_features)
-    if found:
-        raise InputError("; ".join(found), node="samples")
+    check_samples(x, y, net.readout.out_features)
     _, potentials = execute(net, x)
     return float((potentials[-1].argmax(1).numpy() == y).mean())
 

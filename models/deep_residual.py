@@ -26,8 +26,8 @@ from torch.nn import functional as F
 from neurodeploy.errors import InputError
 from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
-from neurodeploy.models.layerwise import check_samples, over_steps, reset, spikes_of
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable
+from neurodeploy.models.layerwise import over_steps, reset, spikes_of
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import fit, one_thread, session
 from neurodeploy.torch.gradients import Probe, probe_gradients
 

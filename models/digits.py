@@ -30,7 +30,7 @@ from neurodeploy.models.data import load as load_data
 from neurodeploy.models.digits_data import LEVELS, TEST_SIZE
 from neurodeploy.models.encoding import rate_code
 from neurodeploy.models.layerwise import reset, spikes_per_layer, time_major
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import fit, one_thread, session
 from neurodeploy.quantity import Quantity
 from neurodeploy.torch import tensor_file
@@ -189,9 +189,7 @@ def evaluate(net: nn.Sequential, x: NDArray[Any], y: NDArray[np.int64]) -> float
     ------
     InputError: for another shape, dtype or value.
     """
-    found = problems("samples", x, y, len(net.get_parameter("fc.bias")))
-    if found:
-        raise InputError("; ".join(found), node="samples")
+    check_samples(x, y, len(net.get_parameter("fc.bias")))
     steps = time_major(torch.from_numpy(encode(x)))
     net.eval()
     reset(net)

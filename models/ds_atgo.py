@@ -26,7 +26,7 @@ from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
 from neurodeploy.models.ds_atgo_neurons import LEAST, AdaptivePLIF, Width
 from neurodeploy.models.layerwise import over_steps, reset
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable, problems
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import fit, one_thread, session
 
 DATA = ("digits", "glyphs28")
@@ -236,9 +236,7 @@ def evaluate(net: ResidualNet, x: NDArray[Any], y: NDArray[np.int64]) -> float:
     ------
     InputError: for another shape, dtype or value.
     """
-    found = problems("samples", x, y, net.readout.out_features)
-    if found:
-        raise InputError("; ".join(found), node="samples")
+    check_samples(x, y, net.readout.out_features)
     with one_thread(), torch.no_grad():
         scores = net.eval()(torch.from_numpy(x))
     return float((scores.numpy().argmax(1) == y).mean())

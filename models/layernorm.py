@@ -26,8 +26,8 @@ from torch.optim import lr_scheduler
 
 from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
-from neurodeploy.models.layerwise import SpikingNet, check_samples, reset
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable
+from neurodeploy.models.layerwise import SpikingNet, reset
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import fit, one_thread, session
 
 DATA = ("digits", "glyphs28")

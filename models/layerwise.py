@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import numpy as np
 import snntorch as snn
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.errors import InputError
-from neurodeploy.models.system import problems
 from neurodeploy.models.training import one_thread
 
 BATCH = 256  # samples that are computed at once where nothing is learned
@@ -89,10 +86,3 @@ class SpikingNet(nn.Sequential):
             found = [self.spikes(part)[name].transpose(0, 1).to(torch.uint8) for part in parts]
         reset(self)
         return torch.cat(found)
-
-
-def check_samples(x: NDArray[Any], y: NDArray[np.int64], classes: int) -> None:
-    """Raises `InputError` where samples and labels are not as `Data` has them."""
-    found = problems("samples", x, y, classes)
-    if found:
-        raise InputError("; ".join(found), node="samples")

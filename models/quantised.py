@@ -28,8 +28,8 @@ from neurodeploy.errors import InputError, ModelError
 from neurodeploy.models.comparing import against_the_first
 from neurodeploy.models.data import load
 from neurodeploy.models.integer_layers import integer_layers
-from neurodeploy.models.layerwise import SpikingNet, check_samples, reset
-from neurodeploy.models.system import Ablation, Arm, Data, Deployable
+from neurodeploy.models.layerwise import SpikingNet, reset
+from neurodeploy.models.system import Ablation, Arm, Data, Deployable, check_samples
 from neurodeploy.models.training import fit, session
 
 DATA = ("digits", "glyphs28", "gestures")

@@ -100,6 +100,13 @@ def problems(what: str, x: NDArray[Any], y: NDArray[Any], classes: int) -> list[
     return found
 
 
+def check_samples(x: NDArray[Any], y: NDArray[Any], classes: int) -> None:
+    """Raises `InputError` where samples and labels are not as `Data` has them."""
+    found = problems("samples", x, y, classes)
+    if found:
+        raise InputError("; ".join(found), node="samples")
+
+
 def _reach(x: NDArray[Any]) -> str:
     return f"{x.dtype} from {x.min()} to {x.max()}"
 

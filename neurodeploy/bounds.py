@@ -212,3 +212,9 @@ def distinct(*columns: IntArray) -> tuple[IntArray, ...]:
     stacked = stacked[:, np.lexsort(stacked)]  # equal ones side by side; `np.unique` is slow here
     new = np.append(True, (stacked[:, 1:] != stacked[:, :-1]).any(axis=0))
     return tuple(stacked[:, new])
+
+
+def before(values: NDArray[Any], first: IntArray) -> IntArray:
+    """What stood there a step earlier: (samples, steps, neurons), with `first` before the first."""
+    start = np.broadcast_to(first, (len(values), 1, values.shape[2]))
+    return np.concatenate([start, values[:, :-1]], axis=1).astype(np.int64)

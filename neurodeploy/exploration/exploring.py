@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -223,25 +224,29 @@ class Trying:
     reference: Trace
     labels: NDArray[np.int64] | None
 
-    @property
+    @functools.cached_property
     def truth(self) -> NDArray[np.int64]:
         """The right decision per sample."""
         if self.labels is not None:
             return self.labels
         return self.reference.decisions(self.network.outputs[0])
 
+    @functools.cached_property
+    def spiking(self) -> tuple[str, ...]:
+        """Populations that spike in the reference."""
+        names = (population.name for population in self.network.populations)
+        return tuple(name for name in names if self.reference.counts(name).any())
+
     def run(self, chunk: Tree) -> Tree:
         """`Candidate` as plain data."""
         settings: Settings = chunk["settings"]
-        names = (population.name for population in self.network.populations)
-        spiking = tuple(name for name in names if self.reference.counts(name).any())
         try:
             program = lowered(self.target, self.network, self.reference, settings)
             shapes, graded, grids = program.input_shapes, program.graded, program.grids
             spikes = check_inputs(self.given, shapes, graded, grids)
             program = completed(program, self.target, spikes)
             trace = simulate(program, spikes, self.target.machine)
-            found = evaluate(settings, program, trace, self.target, spiking, self.truth)
+            found = evaluate(settings, program, trace, self.target, self.spiking, self.truth)
         except (ModelError, SemanticsError, DesignRuleError) as error:
             found = Candidate(settings, problem=str(error))
         return found.to_dict()

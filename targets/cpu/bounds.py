@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.arrivals import Interval
-from neurodeploy.bounds import UNBOUNDED, Beyond, Register, climb, sink
+from neurodeploy.bounds import UNBOUNDED, Beyond, Register, before, climb, sink
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.targets.cpu.arithmetic import (
     INT32_MAX,
@@ -172,10 +172,6 @@ def written(
     shared = rules(population)
     *parameters, v0 = neuron_registers(population)
     values = dict(zip(NEURON, parameters, strict=True))
-
-    def before(x: NDArray[Any], first: IntArray) -> IntArray:
-        start = np.broadcast_to(first, (len(x), 1, x.shape[2]))
-        return np.concatenate([start, x[:, :-1]], axis=1).astype(np.int64)
 
     spiked, zero = before(fired, np.zeros(1, np.int64)), np.zeros(1, np.int64)
     x = currents["current"] + own * spiked + values["bias"]

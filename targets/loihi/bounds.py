@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.arrivals import INT32_MAX, Interval
-from neurodeploy.bounds import UNBOUNDED, Register, climb, sink
+from neurodeploy.bounds import UNBOUNDED, Register, before, climb, sink
 from neurodeploy.program import IntArray, Neurons, Synapses
 from neurodeploy.targets.loihi.arithmetic import (
     DECAY_ONE,
@@ -165,9 +165,3 @@ def written(
     u = decay(u_before, du + 1) + (a << STATE_SHIFT)
     v = decay(v_before, dv) + update_u(u_before, a, du) + bias
     return {"u": np.asarray(u), "v": np.asarray(v)}
-
-
-def before(values: NDArray[Any], first: IntArray) -> IntArray:
-    """What stood there a step earlier: (samples, steps, neurons), with `first` before the first."""
-    start = np.broadcast_to(first, (len(values), 1, values.shape[2]))
-    return np.concatenate([start, values[:, :-1]], axis=1).astype(np.int64)

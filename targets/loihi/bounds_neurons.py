@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.arrivals import INT32_MAX, Interval
-from neurodeploy.bounds import UNBOUNDED, Register, climb, sink
+from neurodeploy.bounds import UNBOUNDED, Register, before, climb, sink
 from neurodeploy.program import IntArray, Neurons
 from neurodeploy.targets.loihi.arithmetic import STATE_SHIFT, bias_current, decay, update_u
 from neurodeploy.targets.loihi.arithmetic_neurons import toward_zero
-from neurodeploy.targets.loihi.bounds import INT32, U_LIMITS, V_LIMITS, anything, before, bound_u
+from neurodeploy.targets.loihi.bounds import INT32, U_LIMITS, V_LIMITS, anything, bound_u
 from neurodeploy.targets.loihi.models import MODELS
 from neurodeploy.targets.loihi.stepwise import lanes
 
