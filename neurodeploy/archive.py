@@ -193,16 +193,20 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(data)
         while not _moved(fresh, place):
-            earlier.append(place.with_name(_temporary()))
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                os.rename(place, earlier[-1])
-        for folder in earlier:
-            _keep_others(folder, place)
+            aside = place.with_name(_temporary())
+            try:
+                os.rename(place, aside)
+            except FileNotFoundError:  # another process was faster
+                continue
+            earlier.append(aside)
+            _copy_others(aside, fresh)
     except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror})", node=str(path)) from error
+        reason = error.strerror or error
+        raise FileError(f"cannot be written ({reason})", node=str(path)) from error
     finally:
-        if earlier and not place.exists():
-            os.rename(earlier[-1], place)
+        if earlier and fresh.exists():
+            with contextlib.suppress(OSError):
+                _moved(earlier[-1], place)
         for folder in (fresh, *earlier):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -222,15 +226,22 @@ def _moved(folder: Path, place: Path) -> bool:
     return True
 
 
-def _keep_others(earlier: Path, place: Path) -> None:
-    """Move what only the earlier folder has."""
-    for folder, _, names in os.walk(earlier):
-        for name in names:
-            old = Path(folder, name)
-            new = place / old.relative_to(earlier)
-            if not new.exists():
-                new.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(old, new)
+def _copy_others(earlier: Path, fresh: Path) -> None:
+    """Copy what only the earlier folder has.
+
+    Both folders are this writer's alone, so nobody else can change them meanwhile.
+    """
+
+    def replaced(folder: str, names: list[str]) -> list[str]:
+        there = fresh / Path(folder).relative_to(earlier)
+        return [
+            name
+            for name in names
+            if os.path.lexists(there / name)
+            and not ((there / name).is_dir() and Path(folder, name).is_dir())
+        ]
+
+    shutil.copytree(earlier, fresh, symlinks=True, ignore=replaced, dirs_exist_ok=True)
 
 
 def _strip(value: Any, members: list[bytes]) -> Any:

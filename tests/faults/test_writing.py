@@ -6,6 +6,7 @@ import ast
 import errno
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -129,7 +130,7 @@ def test_what_is_no_file_is_written_as_it_comes(tmp_path: Path) -> None:
         archive.write_atomically(tmp_path, b"x")
 
 
-@pytest.mark.parametrize("step", ["open", "rename", "replace", "mkdir", "write"])
+@pytest.mark.parametrize("step", ["open", "rename", "replace", "mkdir", "write", "copy"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
 def test_every_step_may_fail(
     step: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -148,11 +149,13 @@ def test_every_step_may_fail(
         "replace": lambda: monkeypatch.setattr(os, "replace", fail),
         "mkdir": lambda: monkeypatch.setattr(Path, "mkdir", fail),
         "write": lambda: monkeypatch.setattr(os, "fdopen", fail),
+        "copy": lambda: monkeypatch.setattr(shutil, "copytree", fail),
     }
     steps[step]()
+    file, folder = tmp_path / "file", tmp_path / "folder"
     for write, used in (
-        (lambda: archive.write_atomically(tmp_path / "file", b"new"), ("open", "replace", "write")),
-        (lambda: archive.write_folder(tmp_path / "folder", {"a": b"new"}), ("rename", "mkdir")),
+        (lambda: archive.write_atomically(file, b"new"), ("open", "replace", "write")),
+        (lambda: archive.write_folder(folder, {"a": b"new"}), ("rename", "mkdir", "copy")),
     ):
         if step in used:
             with pytest.raises(FileError, match=os.strerror(number)):
@@ -165,10 +168,18 @@ def test_a_folder_is_replaced_and_others_files_are_kept(tmp_path: Path) -> None:
     place = tmp_path / "folder"
     archive.write_folder(place, {"a": b"1", "b/c": b"1"})
     (place / "b" / "mine").write_bytes(b"mine")
+    (place / "b" / "link").symlink_to("mine")
+    (place / "empty").mkdir()
     archive.write_folder(place, {"a": b"2", "b/c": b"2"})
     assert tree(tmp_path) == {
         "folder": None, "folder/a": b"2", "folder/b": None, "folder/b/c": b"2",
-        "folder/b/mine": b"mine",
+        "folder/b/mine": b"mine", "folder/b/link": b"mine", "folder/empty": None,
+    }  # fmt: skip
+    assert (place / "b" / "link").is_symlink()
+    archive.write_folder(place, {"a/c": b"3", "b": b"3"})  # a file becomes a folder, and back
+    assert tree(tmp_path) == {
+        "folder": None, "folder/a": None, "folder/a/c": b"3", "folder/b": b"3",
+        "folder/empty": None,
     }  # fmt: skip
 
 
@@ -179,8 +190,10 @@ def test_folders_written_at_once_are_never_mixed(tmp_path: Path) -> None:
     def write(number: int) -> None:
         archive.write_folder(place, {name: str(number).encode() for name in names})
 
+    archive.write_folder(place, {"mine": b"mine"})
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(64)))
+    assert (place / "mine").read_bytes() == b"mine"
     assert len({(place / name).read_bytes() for name in names}) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
 
