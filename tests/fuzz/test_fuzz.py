@@ -59,6 +59,21 @@ with tempfile.TemporaryDirectory() as folder:
 print(json.dumps([found.counts, [failure[:2] for failure in found.failures]]))
 """
 
+BESIDE = """
+import json, tempfile, time
+from pathlib import Path
+from tests.fuzz import watch
+from tests.fuzz.formats import Format
+
+def read(path, draws):
+    time.sleep(2.0 if path.read_bytes() == b"long" else 0.001)
+
+watch.made = lambda kind, seed, number: (b"short" if number else b"long", None)
+with tempfile.TemporaryDirectory() as folder:
+    found = watch.sweep(Format("words", ".txt", None, read), 0, range(3000), Path(folder), jobs=2)
+print(json.dumps(found.counts))
+"""
+
 
 def run(*arguments: str) -> str:
     """What a Python process prints; its messages where it failed."""
@@ -76,6 +91,10 @@ def test_the_watch_sees_whatever_goes_wrong() -> None:
         "left behind": 1,
     }  # fmt: skip
     assert [number for number, _ in failures] == [1, 3, 4, 5, 6, 7]
+
+
+def test_who_takes_long_is_not_ended_because_others_are_quick() -> None:
+    assert json.loads(run("-c", BESIDE)) == {"success": 3000}
 
 
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:

@@ -55,16 +55,18 @@ def sweep(kind: Format, seed: int, numbers: range, folder: Path, jobs: int = 1) 
     found, started = Found(), time.monotonic()
     waiting = [numbers[at : at + BATCH] for at in range(0, len(numbers), BATCH)]
     running: dict[int, _Worker] = {}
+    looked = started
     while waiting or running:
         while waiting and len(running) < jobs:
             worker = _Worker(kind, seed, waiting.pop(0), folder)
             running[worker.pipe] = worker
         ready, _, _ = select.select(list(running), [], [], 1.0)
+        passed, looked = min(time.monotonic() - looked, 2.0), time.monotonic()  # without sleep
         for pipe, worker in list(running.items()):
             if pipe in ready:
                 if worker.read(found):
                     continue
-            elif not worker.idle():
+            elif not worker.idle(passed):
                 continue
             del running[pipe]
             rest = worker.finish(found)
@@ -78,7 +80,7 @@ class _Worker:
     """A process that reads some inputs one after another and says what came of each."""
 
     def __init__(self, kind: Format, seed: int, numbers: range, folder: Path) -> None:
-        self.numbers, self.done, self.quiet = numbers, 0, 0
+        self.numbers, self.done, self.quiet = numbers, 0, 0.0
         self.buffer = b""
         self.pipe, writing = os.pipe()
         self.pid = os.fork()
@@ -103,12 +105,12 @@ class _Worker:
             if result not in GOOD:
                 found.failures.append((self.numbers[self.done], result, text))
             self.done += 1
-        self.quiet = 0
+        self.quiet = 0.0
         return bool(data)
 
-    def idle(self) -> bool:
-        """Whether it has said nothing for too long; then it is ended."""
-        self.quiet += 1  # seconds in which this process, too, was running
+    def idle(self, passed: float) -> bool:
+        """Whether it has said nothing for too long, `passed` seconds more; then it is ended."""
+        self.quiet += passed
         if self.quiet < IDLE:
             return False
         os.kill(self.pid, signal.SIGKILL)
