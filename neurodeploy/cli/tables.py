@@ -408,17 +408,21 @@ def energy(output: Output, report: EnergyReport) -> None:
     """Lines with their intervals, the total, what is measured or compared, what was counted."""
     output.say("\n[bold]What does one inference cost?[/]  median, 5 to 95 %")
     rows: list[tuple[str, ...]] = []
+
+    def add(name: str, value: Quantity, nominal: Quantity | None = None) -> None:
+        rows.append((name, *interval(value), "" if nominal is None else interval(nominal)[0]))
+
     for line in report.lines:
-        rows.append((line.name, *interval(line.total)))
-        rows += [(f"  {name}", *interval(part)) for name, part in line.parts.items()]
-    rows += [
-        ("total", *interval(report.total)),
-        ("latency", *interval(report.latency)),
-        ("power", *interval(report.power)),
-    ]
+        add(line.name, line.total, line.nominal)
+        for name, part in line.parts.items():
+            add(f"  {name}", part, line.nominal_parts[name])
+    add("total", report.total, report.nominal)
+    add("latency", report.latency)
+    add("power", report.power)
     for name, value in report.measured.items():
-        rows.append((f"measured: {name}", *interval(value)))
-    output.table(report.chip, ("", "per inference", "interval", "kind"), rows)
+        add(f"measured: {name}", value)
+    columns = ("", "per inference", "interval", "kind", "at typical constants")
+    output.table(report.chip, columns, rows)
     largest = report.dominant
     output.say(f"  largest part: {largest.part} ({largest.line}), {largest.share.typical:.0%}")
     output.table(

@@ -6,10 +6,11 @@ See `sampling` for how constants, model errors and counts are drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip
 from neurodeploy.costs.counts import Counts
@@ -18,7 +19,9 @@ from neurodeploy.costs.models import Model, Term, model_of, product
 from neurodeploy.costs.sampling import DRAWS, between, bootstrap, bounds, constant, model_error
 from neurodeploy.linear import FloatArray
 from neurodeploy.mapping.placement import Placement
+from neurodeploy.quantity import Quantity
 
+SLACK = "latency_slack"
 Lines = Mapping[str, Mapping[str, FloatArray]]
 
 
@@ -76,12 +79,46 @@ def draw(counts: Counts, chip: Chip, placement: Placement) -> Drawn:
     FileError
         The chip file lacks a constant.
     """
-    model = model_of(chip)
-    features = {name: np.asarray(values) for name, values in per_sample(counts, placement).items()}
-    if not model.tick:
-        features["busiest core"] = _busy(counts, chip)
+    features = _features(counts, chip, placement)
     means = bootstrap(chip, np.stack(list(features.values()), axis=1)).T
-    activity: dict[str, Any] = dict(zip(features, means, strict=True))
+    return _drawn(dict(zip(features, means, strict=True)), chip, placement)
+
+
+def nominal(counts: Counts, chip: Chip, placement: Placement) -> Lines:
+    """line -> part -> J per inference, (1,): mean counts times each constant at its typical value.
+
+    part = product of its mean counts and typical constants; no model error.  Lines are the sums of
+    their parts, so all of it can be checked by hand.  Raises as `draw`.
+    """
+    exact = at_typical(chip)
+    features = _features(counts, exact, placement)
+    means = {name: np.full(DRAWS, values.mean()) for name, values in features.items()}
+    lines = _drawn(means, exact, placement).plain
+    return {
+        line: {part: energy[:1] for part, energy in parts.items()} for line, parts in lines.items()
+    }
+
+
+def at_typical(chip: Chip) -> Chip:
+    """The chip with each constant at its typical value, and without model errors."""
+
+    def exact(name: str, constant: Quantity) -> Quantity:
+        value = 1.0 if name.startswith("model_gsd") or name == SLACK else constant.typical
+        return replace(constant, low=value, typical=value, high=value)
+
+    return replace(chip, constants={n: exact(n, c) for n, c in chip.constants.items()})
+
+
+def _features(counts: Counts, chip: Chip, placement: Placement) -> dict[str, NDArray[Any]]:
+    """What is multiplied with constants, by name, (samples,)."""
+    features = {name: np.asarray(values) for name, values in per_sample(counts, placement).items()}
+    if not model_of(chip).tick:
+        features["busiest core"] = _busy(counts, chip)
+    return features
+
+
+def _drawn(means: Mapping[str, FloatArray], chip: Chip, placement: Placement) -> Drawn:
+    model, activity = model_of(chip), dict(means)
     activity["seconds"] = _seconds(model, activity, chip)
     for name in ("chips", "static chips"):
         activity[name] = np.full_like(activity["seconds"], placement.chips)
@@ -142,4 +179,4 @@ def _seconds(model: Model, means: Mapping[str, FloatArray], chip: Chip) -> Float
     busy = means["busiest core"]
     sync, management = bounds(chip, "t_sync", "s"), bounds(chip, "t_mgmt", "s")
     low, typical = (latency(busy, steps, sync[i], management[i]) for i in (0, 1))
-    return between(chip, "latency", low, typical, bounds(chip, "latency_slack", "1")[2] * typical)
+    return between(chip, "latency", low, typical, bounds(chip, SLACK, "1")[2] * typical)

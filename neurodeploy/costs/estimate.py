@@ -11,7 +11,7 @@ import numpy as np
 from neurodeploy.chip import Chip
 from neurodeploy.costs.baselines import baselines
 from neurodeploy.costs.counts import Counts
-from neurodeploy.costs.draws import Drawn, draw, per_sample
+from neurodeploy.costs.draws import Drawn, draw, nominal, per_sample
 from neurodeploy.costs.formulas import ACCUMULATE_45NM
 from neurodeploy.costs.metrics import Metrics
 from neurodeploy.costs.models import Model, Term, model_of
@@ -28,11 +28,19 @@ LITERATURE = "constants in circulation, dynamic only"
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the report with its parts, in J per inference."""
+    """One line of the report with its parts, in J per inference.
+
+    Attributes
+    ----------
+    total, parts: median and 5 to 95 % of all that is uncertain.
+    nominal, nominal_parts: mean counts times the constants' typical values; here parts do add up.
+    """
 
     name: str
     total: Quantity
     parts: Mapping[str, Quantity]
+    nominal: Quantity
+    nominal_parts: Mapping[str, Quantity]
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class EnergyReport:
     lines: what the program causes (dynamic), what flows while it runs, host and I/O; which lines
         there are depends on the chip (see `models`).
     total: the lines together.
+    nominal: the sum of the lines' nominal energies.
     latency: time per inference, one inference at a time, in s.
     power: total over latency, in W.
     dominant: the largest part.
@@ -71,6 +80,7 @@ class EnergyReport:
     samples: int
     lines: tuple[Line, ...]
     total: Quantity
+    nominal: Quantity
     latency: Quantity
     power: Quantity
     dominant: Contributor
@@ -134,17 +144,17 @@ def estimate(
         The chip file lacks a constant.
     """
     model, drawn = model_of(chip), draw(counts, chip, placement)
+    exact = nominal(counts, chip, placement)
     return EnergyReport(
         chip=chip.title,
         samples=counts.samples,
-        lines=tuple(
-            _line(name, model, drawn, chip, model.errors.get(name, "")) for name in model.lines
-        ),
+        lines=tuple(_line(name, model, drawn, exact[name], chip) for name in model.lines),
         total=interval(
             drawn.total,
             "J",
             "sum of " + ", ".join(model.lines) + _error(model.total_error, chip),
         ),
+        nominal=_nominal(_sum({name: _sum(parts) for name, parts in exact.items()})),
         latency=interval(drawn.seconds, "s", "; ".join(_sources(model, chip))),
         power=interval(drawn.total / drawn.seconds, "W", "total over latency"),
         dominant=_dominant(drawn),
@@ -164,14 +174,26 @@ def estimate(
     )
 
 
-def _line(name: str, model: Model, drawn: Drawn, chip: Chip, error: str) -> Line:
+def _line(
+    name: str, model: Model, drawn: Drawn, exact: Mapping[str, FloatArray], chip: Chip
+) -> Line:
     terms = {term.name: term for term in model.terms if term.line == name}
     parts = drawn.lines[name]
     return Line(
         name,
-        interval(_sum(parts), "J", "sum of " + ", ".join(parts) + _error(error, chip)),
+        interval(
+            _sum(parts),
+            "J",
+            "sum of " + ", ".join(parts) + _error(model.errors.get(name, ""), chip),
+        ),
         {part: interval(energy, "J", _source(terms[part], chip)) for part, energy in parts.items()},
+        _nominal(_sum(exact)),
+        {part: _nominal(energy) for part, energy in exact.items()},
     )
+
+
+def _nominal(energy: FloatArray) -> Quantity:
+    return interval(energy, "J", "mean counts x typical constants, without model errors")
 
 
 def _error(name: str, chip: Chip) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from neurodeploy.chip import Chip
 from neurodeploy.costs.chips import ENERGY_ONLY, energy_only
-from neurodeploy.costs.draws import evaluate
+from neurodeploy.costs.draws import at_typical, evaluate
 from neurodeploy.costs.models import CORE, model_of
 from neurodeploy.costs.sampling import between, interval
 from neurodeploy.errors import NeurodeployError
@@ -31,7 +31,8 @@ else:
 
 MEDIAN_ERROR = 1.4
 COVERAGE = 0.8
-"""What core dynamic must reach: median factor between prediction and measurement, share inside."""
+"""What core dynamic must reach: median factor between nominal prediction and measurement, and share
+of the measurements inside the 90 % interval."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Judged:
     predicted: by constants that do not rest on the measurement.
     stated: by all constants, as `energy` would print it.
     ratio: predicted over measured, with its interval.
-    plain_ratio: the same with each of those constants at its typical value, and no model error; the
-        median of draws differs, since constants may be further above than below that.
+    nominal_ratio: the same of the nominal prediction, with each of those constants at its typical
+        value; the median of draws differs, since constants may be further above than below that.
     inside: whether the measurement lies in the 90 % interval of the prediction.
     counts: what the prediction was made from.
     published: some of these as others published them.
@@ -81,7 +82,7 @@ class Judged:
     predicted: Quantity
     stated: Quantity
     ratio: Quantity
-    plain_ratio: Quantity
+    nominal_ratio: Quantity
     inside: bool
     counts: Mapping[str, Quantity]
     published: Mapping[str, Quantity]
@@ -94,9 +95,9 @@ class Judged:
         return _factor(self.ratio.typical)
 
     @property
-    def plain_factor(self) -> float:
-        """The same of `plain_ratio`."""
-        return _factor(self.plain_ratio.typical)
+    def nominal_factor(self) -> float:
+        """The same of `nominal_ratio`."""
+        return _factor(self.nominal_ratio.typical)
 
     @property
     def stated_factor(self) -> float:
@@ -138,9 +139,9 @@ class Validation:
         return float(np.median([row.factor for row in self.core]))
 
     @property
-    def plain_median_factor(self) -> float:
-        """`median_factor` with each constant at its typical value."""
-        return float(np.median([row.plain_factor for row in self.core]))
+    def nominal_median_factor(self) -> float:
+        """`median_factor` of nominal predictions."""
+        return float(np.median([row.nominal_factor for row in self.core]))
 
     @property
     def coverage(self) -> float:
@@ -159,8 +160,8 @@ class Validation:
 
     @property
     def holds(self) -> bool:
-        """Whether core dynamic reaches `MEDIAN_ERROR` and `COVERAGE`."""
-        return self.median_factor <= MEDIAN_ERROR and self.coverage >= COVERAGE
+        """Whether core dynamic reaches `MEDIAN_ERROR`, by nominal predictions, and `COVERAGE`."""
+        return self.nominal_median_factor <= MEDIAN_ERROR and self.coverage >= COVERAGE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -168,7 +169,7 @@ class Validation:
         names = (
             "median_factor",
             "coverage",
-            "plain_median_factor",
+            "nominal_median_factor",
             "stated_median_factor",
             "stated_coverage",
         )
@@ -245,7 +246,7 @@ def judge(anchor: Anchor, chip: Chip) -> Judged:
         "derived",
         "predicted over measured",
     )
-    plain = _predict(_middle(anchor), _typical(held_out), "constants at their typical values")
+    nominal = _predict(_middle(anchor), at_typical(held_out), "constants at their typical values")
     return Judged(
         name=anchor.name,
         title=anchor.title,
@@ -256,8 +257,8 @@ def judge(anchor: Anchor, chip: Chip) -> Judged:
         predicted=predicted,
         stated=_predict(anchor, at_level, "all constants of the chip"),
         ratio=ratio,
-        plain_ratio=Quantity(
-            *(plain.typical / measured,) * 3,
+        nominal_ratio=Quantity(
+            *(nominal.typical / measured,) * 3,
             "1",
             "derived",
             "predicted over measured, constants at their typical values",
@@ -274,16 +275,6 @@ def _middle(anchor: Anchor) -> Anchor:
     """The anchor with its counts as they are taken to be, without their bounds."""
     counts = {k: v[1] if isinstance(v, list) else v for k, v in anchor.counts.items()}
     return replace(anchor, counts=counts)
-
-
-def _typical(chip: Chip) -> Chip:
-    """The chip with each constant at its typical value, and without model errors."""
-
-    def exact(name: str, constant: Quantity) -> Quantity:
-        value = 1.0 if name.startswith("model_gsd") else constant.typical
-        return replace(constant, low=value, typical=value, high=value)
-
-    return replace(chip, constants={n: exact(n, c) for n, c in chip.constants.items()})
 
 
 def _counted(value: Any, name: str, anchor: Anchor) -> Quantity:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.chip import Chip
 from neurodeploy.costs import Counts, EnergyReport, count, estimate
-from neurodeploy.costs.estimate import ARITHMETIC
+from neurodeploy.costs.estimate import ARITHMETIC, Line
 from neurodeploy.costs.models import CORE, HOST, LOIHI, STATIC, product
 from neurodeploy.costs.sampling import DRAWS, constant, triangular
 from neurodeploy.errors import FileError
@@ -155,6 +155,22 @@ def test_without_uncertainty_the_report_is_the_formulas(chip: Chip) -> None:
         assert quantity.high == pytest.approx(value, rel=1e-9), name
 
 
+def test_nominal_energy_is_mean_counts_times_typical_constants(chip: Chip) -> None:
+    counts, placement = pilotnet()
+    counts = replace(counts, inputs={"in": np.array([300])}, outputs={"all": np.array([20])})
+    report = estimate(counts, chip, placement)
+    constants = {name: chip.constant(name).typical * 1e-12 for name in ENERGIES}
+    terms = core_terms(constants | {"e_core_step": 10e-9})
+    management = chip.constant("t_mgmt").typical * 1e-6
+    time = 151_000 * 0.76e-9 + 3_168 * 4.85e-9 + 1_200 * 3e-9 + 0.2e-6 + management
+    core = report.line(CORE)
+    assert {n: q.typical for n, q in core.nominal_parts.items()} == pytest.approx(terms)
+    assert core.nominal.typical == pytest.approx(sum(terms.values()))
+    assert report.line(STATIC).nominal.typical == pytest.approx(time)
+    assert report.nominal.typical == pytest.approx(sum(terms.values()) + time + 320 * 3.9e-9)
+    assert report.nominal.typical == pytest.approx(sum(x.nominal.typical for x in report.lines))
+
+
 def _swap(counted: tuple[Counts, Placement], chip: Chip) -> tuple[Counts, Chip, Placement]:
     return counted[0], chip, counted[1]
 
@@ -167,11 +183,16 @@ def quantities(report: EnergyReport) -> list[Quantity]:
     lines = report.lines
     return [
         report.total,
+        report.nominal,
         report.latency,
         report.comparisons[ARITHMETIC],
         *report.counted.values(),
-        *(quantity for line in lines for quantity in (line.total, *line.parts.values())),
+        *(quantity for line in lines for quantity in _all_of(line)),
     ]
+
+
+def _all_of(line: Line) -> tuple[Quantity, ...]:
+    return (line.total, *line.parts.values(), line.nominal, *line.nominal_parts.values())
 
 
 def test_every_number_has_unit_kind_source_and_order(case: Callable, chip: Chip) -> None:
