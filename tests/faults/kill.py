@@ -2,9 +2,9 @@
 
     python -m tests.faults.kill --count 36 --seed 1 --json docs/measured/kills.json
 
-kills the main process of `verify`, `energy`, `explore` and `train`, a Dask worker and a process of
-Lava.  The same command then runs again, until it ends, and its result is compared with that of an
-undisturbed run: the JSON that it prints, byte by byte, or the trained parameters.
+kills the main process of `verify`, `energy`, `explore`, `train` and `finetune`, a Dask worker and a
+process of Lava.  The same command then runs again, until it ends, and its result is compared with
+that of an undisturbed run, byte by byte: the JSON that it prints, or the trained parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ TRAIN = (
     "p = argparse.ArgumentParser(); command.arguments(p); "
     "sys.exit(command.run(p.parse_args(), Output(as_json=True)))",
 )
+WORKS = ("verify", "energy", "explore", "train", "finetune", "cluster", "lava")
 LIMIT = 600.0
 """Seconds that a run may take."""
 
@@ -87,6 +88,7 @@ def works(folder: Path) -> dict[str, Work]:
     np.save(folder / "x.npy", inputs)
     np.save(folder / "many.npy", np.concatenate([inputs, inputs[::-1]] * 2))
     np.save(folder / "few.npy", inputs[:200])
+    np.save(folder / "labels.npy", np.arange(200) % 10)
     nir.write(str(folder / "model.nir"), graph)
     nd.compile(graph, target="loihi2", calibration=inputs[:64]).save(folder / "model.ndp")
 
@@ -97,6 +99,8 @@ def works(folder: Path) -> dict[str, Work]:
     state = ("--state", "{state}")
     samples = ["--train-samples", "120", "--test-samples", "22", "--epochs", "6"]
     train = ["baseline", "--data", "gestures", *samples]
+    tune = ["--target", "loihi2", "--bits", "4", "--epochs", "8"]
+    tune += ["--checkpoint", "{state}/tuning.pt", "-o", "{state}/tuned.ndp"]
     return {
         "verify": neurodeploy("verify model.ndp", "x.npy", "--no-vendor", *state),
         "energy": neurodeploy("energy model.ndp", "many.npy", *state),
@@ -104,6 +108,12 @@ def works(folder: Path) -> dict[str, Work]:
             "explore model.nir", "few.npy", "--target", "loihi2", "--budget", "16", *state
         ),
         "train": Work((*TRAIN, *train, "-o", "{state}"), trained),
+        "finetune": replace(
+            neurodeploy(
+                "finetune model.nir", "few.npy", "--labels", str(folder / "labels.npy"), *tune
+            ),
+            result=tuned,
+        ),
         "cluster": neurodeploy("verify model.ndp", "x.npy", "--no-vendor", *state),
         "lava": neurodeploy("verify model.ndp", "few.npy", "--vendor-samples", "6", *state),
     }
@@ -115,7 +125,13 @@ def trained(said: str, state: Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def tuned(said: str, state: Path) -> str:
+    """The program that was fine-tuned."""
+    return hashlib.sha256((state / "tuned.ndp").read_bytes()).hexdigest()
+
+
 def start(work: Work, state: Path, *options: str) -> subprocess.Popen[str]:
+    state.mkdir(exist_ok=True)
     command = [part.format(state=state) for part in work.command]
     return subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -143,9 +159,11 @@ def kill_main(name: str, work: Work, kills: int, folder: Path, rng: random.Rando
     while done < kills:
         state = folder / f"state-{runs}"
         for _ in range(min(rng.choice((1, 2, 3)), kills - done)):
+            begun = time.monotonic()
             process = start(work, state)
             try:
                 process.wait(rng.uniform(0.2, 1.0) * seconds)
+                seconds = min(seconds, time.monotonic() - begun)  # the machine is quicker now
             except subprocess.TimeoutExpired:
                 process.kill()
                 done += 1
@@ -268,7 +286,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        names = options.only or ["verify", "energy", "explore", "train", "cluster", "lava"]
+        names = options.only or WORKS
         for row in run(shares(options.count, names), Path(folder), options.seed):
             rows.append(vars(row))
             sys.stderr.write(f"{rows[-1]}\n")
