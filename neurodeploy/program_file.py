@@ -28,6 +28,8 @@ from neurodeploy.trace import Messages
 
 LARGEST_EXPONENT = 32
 LONGEST_DELAY = 63
+DEEPEST = 1 << 20
+"""Chip steps behind the input: more than the largest graphs that are read can be deep."""
 
 
 def to_tree(program: Program) -> dict[str, Any]:
@@ -209,7 +211,8 @@ def _check_golden(program: Program, golden: Golden) -> None:
 
 def _check_neurons(population: Neurons) -> None:
     name, size = population.name, population.size
-    _require(type(population.depth) is int and population.depth >= 0, "its depth", name)
+    shallow = type(population.depth) is int and 0 <= population.depth <= DEEPEST
+    _require(shallow, f"its depth is {population.depth!r}", name)
     _require(isinstance(population.model, str), "its model is not a text", name)
     readout = population.readout
     _require(readout in get_args(Readout), f"its readout is {readout!r}", name)
@@ -229,6 +232,7 @@ def _check_neurons(population: Neurons) -> None:
 
 def _check_synapses(synapses: Synapses, shapes: Mapping[str, Shape]) -> None:
     name = synapses.name
+    _require(isinstance(name, str), "its name is not a text", "synapses")
     ends = (shapes.get(synapses.source), shapes.get(synapses.target))
     _require(ends == (synapses.in_shape, synapses.out_shape), "its shapes", name)
     _require(synapses.kind in get_args(SynapseKind), f"its kind is {synapses.kind!r}", name)
