@@ -65,7 +65,7 @@ EXPERIMENTS = (
     Experiment("baseline", "digits"),
     Experiment("baseline", "glyphs28", 800, 300, {"epochs": 8}),
     Experiment("baseline", "saccades", 600, 300, {"epochs": 8}),
-    Experiment("baseline", "gestures", 550, 275, {"epochs": 8}),
+    Experiment("baseline", "gestures", 550, 275, {"epochs": 8, "rate_penalty": 6.0}),
     Experiment("layernorm", "digits"),
     Experiment("deep-residual", "digits"),
     Experiment("quantised", "digits"),

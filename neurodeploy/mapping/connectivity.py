@@ -116,10 +116,19 @@ def written_out(synapses: Synapses) -> IntArray:
     """Every weight by target and source neuron: int64 (target neurons, source neurons)."""
     if synapses.kind == "dense":
         return synapses.weight
-    if synapses.kind == "one-to-one":
-        return np.diag(synapses.weight.reshape(-1))
-    sources, targets = math.prod(synapses.in_shape), math.prod(synapses.out_shape)
-    weight = np.zeros((targets, sources), np.int64)
+    weight = np.zeros((math.prod(synapses.out_shape), math.prod(synapses.in_shape)), np.int64)
+    target, source, values = listed(synapses)
+    weight[target, source] = values
+    return weight
+
+
+def listed(synapses: Synapses) -> tuple[IntArray, IntArray, IntArray]:
+    """Target neuron, source neuron and weight of each synapse whose weight is not zero: (n,)."""
+    if synapses.kind != "conv2d":
+        one_to_one = synapses.kind == "one-to-one"
+        weight = synapses.weight.reshape(-1) if one_to_one else synapses.weight
+        found = np.nonzero(weight)
+        return found[0], found[-1], weight[found]
     outs, per_group, height, width = synapses.weight.shape
     (_, in_rows, in_columns), (_, rows, columns) = synapses.in_shape, synapses.out_shape
     o, c, i, j, y, x = (
@@ -128,11 +137,11 @@ def written_out(synapses: Synapses) -> IntArray:
     row = y * synapses.stride[0] + i * synapses.dilation[0] - synapses.padding[0]
     column = x * synapses.stride[1] + j * synapses.dilation[1] - synapses.padding[1]
     channel = o // (outs // synapses.groups) * per_group + c
-    inside = (row >= 0) & (row < in_rows) & (column >= 0) & (column < in_columns)
-    source = ((channel * in_rows + row) * in_columns + column)[inside]
-    target = ((o * rows + y) * columns + x)[inside]
-    weight[target, source] = synapses.weight[o, c, i, j][inside]
-    return weight
+    value = synapses.weight[o, c, i, j]
+    inside = (row >= 0) & (row < in_rows) & (column >= 0) & (column < in_columns) & (value != 0)
+    source = (channel * in_rows + row) * in_columns + column
+    target = (o * rows + y) * columns + x
+    return target[inside], source[inside], value[inside]
 
 
 def _onto(synapses: Synapses, targets: FloatArray) -> IntArray:

@@ -24,10 +24,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.chip import Chip
-from neurodeploy.mapping.connectivity import summed, written_out
+from neurodeploy.mapping.connectivity import listed
 from neurodeploy.mapping.cores import INPUT, Bound, Cuts, Meter
 from neurodeploy.program import IntArray, Neurons, Program, Synapses
 
@@ -107,15 +106,15 @@ class Pes:
     def meter(self, population: Neurons, incoming: tuple[Synapses, ...]) -> Meter:
         """See `Cores` and the module's docstring."""
         kernel = population.model == CONVOLUTION
-        sources = () if kernel else _counts(incoming)
+        sources = () if kernel else tuple(_by_source(incoming))
         channel = _unit(population)
 
         def use(core: IntArray) -> Mapping[str, IntArray]:
             neurons = np.bincount(core)
             none = np.zeros_like(neurons)
             rows, longest = none, none
-            for counts in sources:
-                own, most = self._rows(counts, core)
+            for reached in sources:
+                own, most = self._rows(reached, core)
                 rows, longest = rows + own, np.maximum(longest, most)
             if kernel:
                 taps = sum(math.prod(s.weight.shape[1:]) for s in incoming)
@@ -132,14 +131,16 @@ class Pes:
 
         return use
 
-    def _rows(self, counts: NDArray[np.uint8], core: IntArray) -> tuple[IntArray, IntArray]:
+    def _rows(self, reached: _Reached, core: IntArray) -> tuple[IntArray, IntArray]:
         """Bytes of the rows of one source on each PE, and the synapses of the longest."""
         sizes, longest = [], []
-        cores = int(core.max()) + 1
-        step = max(1, CHUNK // counts.shape[1])
+        pe, cores = core[reached.target], int(core.max()) + 1
+        step = max(1, CHUNK // reached.neurons)
         for start in range(0, cores, step):
-            here = np.flatnonzero((core >= start) & (core < start + step))
-            _, synapses = summed(counts[here], core[here])
+            many = min(step, cores - start)
+            here = (pe >= start) & (pe < start + many)
+            row = (pe[here] - start) * reached.neurons + reached.source[here]
+            synapses = np.bincount(row, minlength=many * reached.neurons).reshape(many, -1)
             words = -(-self.chip.limit("synapse_word") * synapses // WORD) * WORD
             each = self.chip.limit("population_table_entry") + self.chip.limit("synapse_row_header")
             sizes.append(((synapses > 0) * each + words).sum(axis=1))
@@ -182,11 +183,19 @@ def _unit(population: Neurons) -> int:
     return math.prod(population.shape[1:]) if population.model == CONVOLUTION else 1
 
 
-def _counts(incoming: tuple[Synapses, ...]) -> tuple[NDArray[np.uint8], ...]:
-    """For each source, the synapses between two neurons: uint8 (targets, source neurons)."""
-    found: dict[str, NDArray[np.uint8]] = {}
-    for synapses in incoming:
-        present = (written_out(synapses) != 0).view(np.uint8)
-        known = found.get(synapses.source)
-        found[synapses.source] = present if known is None else known + present
-    return tuple(found.values())
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """Target and source neuron of each synapse from a source of so many neurons, int64 (n,)."""
+
+    neurons: int
+    target: IntArray
+    source: IntArray
+
+
+def _by_source(incoming: tuple[Synapses, ...]) -> Iterator[_Reached]:
+    """The synapses of each source."""
+    for source in dict.fromkeys(synapses.source for synapses in incoming):
+        group = [synapses for synapses in incoming if synapses.source == source]
+        lists = [listed(synapses)[:2] for synapses in group]
+        ends = (np.concatenate(part) for part in zip(*lists, strict=True))
+        yield _Reached(math.prod(group[0].in_shape), *ends)
