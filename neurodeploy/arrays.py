@@ -61,6 +61,25 @@ def load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
         ) from error
 
 
+def check(path: Path) -> None:
+    """Compare what the header of a `.npy` file that others will read declares with the file.
+
+    Raises
+    ------
+    FileError
+        As `load`.
+    """
+    try:
+        with path.open("rb") as stream:
+            _check_header(stream, path.stat().st_size)
+    except FileError as error:
+        raise FileError(error.message, node=str(path)) from error
+    except Exception as error:  # numpy's parser raises its own
+        raise FileError(
+            f"not a complete .npy file ({type(error).__name__}: {error})", node=str(path)
+        ) from error
+
+
 def parse(data: bytes) -> NDArray[Any]:
     """The array of a whole `.npy` file in memory.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy import arrays
 from neurodeploy.errors import FileError, InputError, ModelError, NeurodeployError
 from neurodeploy.frontends.hdf5 import check_hdf5
 from neurodeploy.models.system import Data
@@ -186,6 +187,9 @@ def _read(
         for position, index in enumerate(chosen):
             events, label = dataset[int(index)]
             x[position], y[position] = binned(events, kind, node), int(label)
+        if y.min() < 0 or y.max() >= kind.classes:
+            worst = int(y.min() if y.min() < 0 else y.max())
+            raise FileError(f"label {worst} of {kind.classes} classes", node=node)
     except NeurodeployError:
         raise
     except Exception as error:  # tonic lets through what numpy and h5py raise for a damaged file
@@ -215,8 +219,11 @@ def _check(part: Path, kind: Recording) -> None:
         count += 1
         if kind.suffix == ".h5":
             check_hdf5(file, ragged=True)
-        elif file.stat().st_size > MAX_FILE:
+            continue
+        if file.stat().st_size > MAX_FILE:
             raise FileError(f"larger than {MAX_FILE} bytes", node=str(file))
+        if kind.suffix == ".npy":
+            arrays.check(file)
     if not count:
         raise FileError(
             f"no {kind.suffix} file of {kind.tonic} there",

@@ -441,6 +441,48 @@ def _lava_answer(path: Path) -> None:
         arrays.unlink(missing_ok=True)
 
 
+# ------------------------------------------------------------------------------------------ events
+
+
+def _events() -> Format:
+    """N-MNIST's, DVS Gesture's and SHD's files, the first of them damaged."""
+    from neurodeploy.models.data import load
+    from tests.models.data.test_recorded import dvsgesture, nmnist, shd
+
+    makers = {"nmnist": nmnist, "dvsgesture": dvsgesture, "shd": shd}
+    places = {
+        "nmnist": "NMNIST/Train/3/00000.bin",
+        "dvsgesture": "DVSGesture/ibmGestureTrain/user03_fluorescent_led/0.npy",
+        "shd": "SHD/shd_train.h5",
+    }
+    sizes = {"nmnist": (4, 1), "dvsgesture": (2, 1), "shd": (3, 1)}
+    names, files = tuple(makers), []
+    for name, make in makers.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = make(Path(folder))
+            files.append({p.relative_to(root): p.read_bytes() for p in root.rglob("*.*")})
+            load(name, root, train=sizes[name][0], test=sizes[name][1])
+    seeds = [own[Path(places[name])] for name, own in zip(names, files, strict=True)]
+    objects = _hdf5(seeds[2:])
+
+    def mutate(draws: random.Random) -> bytes:
+        which = draws.randrange(len(names))
+        changed = objects(draws) if which == 2 else mutations.damaged(draws, seeds[which])
+        return bytes([which]) + changed
+
+    def read(path: Path, draws: random.Random) -> None:
+        data = path.read_bytes()
+        name = names[data[0]]
+        with tempfile.TemporaryDirectory() as folder:
+            for place, content in files[data[0]].items():
+                (Path(folder) / place).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / place).write_bytes(content)
+            (Path(folder) / places[name]).write_bytes(data[1:])
+            load(name, folder, train=sizes[name][0], test=sizes[name][1])
+
+    return Format("events", ".events", mutate, read)
+
+
 FORMATS: dict[str, Callable[[], Format]] = {
     "nir": _nir,
     "net": _net,
@@ -449,4 +491,5 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "pt": _pt,
     "toml": _toml,
     "json": _json,
+    "events": _events,
 }

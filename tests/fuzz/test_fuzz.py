@@ -116,6 +116,7 @@ READ = {
     "pt": "torch files (`.pt`)",
     "toml": "chip files and number formats (TOML)",
     "json": "reports, states of a search, answers of Lava's worker (JSON)",
+    "events": "recorded events: N-MNIST (`.bin`), DVS Gesture (`.npy`), SHD (`.h5`)",
 }
 
 

@@ -165,7 +165,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="NMNIST"):
         load("nmnist", tmp_path, train=4, test=1)
     file = _file(tmp_path / "DVSGesture" / "ibmGestureTrain", "*.npy")
-    for damaged in (b"", b"\x93NUMPY", file.read_bytes()[:-9]):
+    whole = file.read_bytes()
+    for damaged in (b"", b"\x93NUMPY", whole[:-9]):
         file.write_bytes(damaged)
         with pytest.raises(FileError):
             load("dvsgesture", tmp_path, **sizes)
@@ -175,7 +176,11 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 4)))
     with file.open("wb") as stream:  # declares a terabyte
         np.lib.format.write_array_header_1_0(stream, header | {"shape": (1 << 35, 4)})
-    with pytest.raises(FileError):
+    with pytest.raises(FileError, match="declares"):
+        load("dvsgesture", tmp_path, **sizes)
+    file.write_bytes(whole)
+    file.rename(file.with_name("11.npy"))  # the name is the label
+    with pytest.raises(FileError, match="label 11 of 11 classes"):
         load("dvsgesture", tmp_path, **sizes)
     file = tmp_path / "SHD" / "shd_train.h5"
     content = file.read_bytes()
