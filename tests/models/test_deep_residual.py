@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from neurodeploy.models.data import load
 from neurodeploy.models.layerwise import reset
 from neurodeploy.models.system import Data
 from neurodeploy.reference import simulate as reference
+from tests.models.interrupting import interrupted_after
 
 SMALL = replace(deep_residual.RECIPE, epochs=2, width=24, blocks=2, steps=6)
 
@@ -76,16 +78,21 @@ def test_it_compiles(target: str, data: Data, net: deep_residual.DeepNet) -> Non
     assert np.mean(decided == data.train_y[:64]) > right - 0.1
 
 
-def test_resuming_gives_the_same_network(
-    data: Data, net: deep_residual.DeepNet, tmp_path: Path
+def test_an_interrupted_training_ends_the_same(
+    data: Data, net: deep_residual.DeepNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "deep.pt"
-    deep_residual.train(data, SMALL, checkpoint=path)
-    again = deep_residual.train(data, SMALL, checkpoint=path)
-    for (name, mine), theirs in zip(
-        again.state_dict().items(), net.state_dict().values(), strict=True
-    ):
-        assert torch.equal(mine, theirs), name
+    path, updates = tmp_path / "checkpoint.pt", math.ceil(len(data.train_y) / SMALL.batch_size)
+    halfway = interrupted_after(updates + updates // 2, torch.autograd.backward)
+    monkeypatch.setattr(torch.autograd, "backward", halfway)
+    with pytest.raises(KeyboardInterrupt):
+        deep_residual.train(data, SMALL, checkpoint=path)
+    monkeypatch.undo()
+    assert path.exists()
+    resumed = deep_residual.train(data, SMALL, checkpoint=path).state_dict()
+    finished = deep_residual.train(data, SMALL, checkpoint=path).state_dict()
+    for part, value in net.state_dict().items():
+        assert torch.equal(value, resumed[part]), part
+        assert torch.equal(value, finished[part]), part
 
 
 def test_impossible_recipes_are_refused(data: Data) -> None:

@@ -12,7 +12,7 @@ import snntorch as snn
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 import neurodeploy as nd
 from neurodeploy.errors import InputError
@@ -22,6 +22,7 @@ from neurodeploy.models.ds_atgo_neurons import LEAST, AdaptivePLIF, gradient_wid
 from neurodeploy.models.layerwise import reset
 from neurodeploy.models.system import Data
 from neurodeploy.reference import simulate as reference
+from tests.models.interrupting import interrupted_after
 
 SMALL = replace(ds_atgo.RECIPE, epochs=4, batch_size=16, width=32, blocks=2)
 
@@ -110,7 +111,7 @@ def test_a_few_steps_lower_the_loss_and_an_interrupted_training_ends_the_same(
     assert not net.training
     assert ds_atgo.evaluate(net, data.train_x, data.train_y) > 0.3
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ds_atgo.F, "cross_entropy", _interrupted_after(37, ds_atgo.F.cross_entropy))
+        patch.setattr(ds_atgo.F, "cross_entropy", interrupted_after(37, ds_atgo.F.cross_entropy))
         with pytest.raises(KeyboardInterrupt):
             ds_atgo.train(data, SMALL, checkpoint=path)
     assert path.exists()
@@ -190,17 +191,6 @@ def test_activity_is_of_every_layer(data: Data, net: ds_atgo.ResidualNet) -> Non
 
 def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def _interrupted_after(calls: int, function):  # type: ignore[no-untyped-def]
-    left = iter(range(calls))
-
-    def interrupted(*arguments: object, **options: object) -> Tensor:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return function(*arguments, **options)
-
-    return interrupted
 
 
 def _spikes(net: ds_atgo.ResidualNet, images: np.ndarray) -> list[np.ndarray]:
