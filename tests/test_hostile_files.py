@@ -210,6 +210,12 @@ def many_sizes(file: h5py.File) -> None:
     file["node/nodes/fc/input_shape"] = np.ones(1000, np.int64)
 
 
+def sizes_for_a_table(file: h5py.File) -> None:
+    """nir makes a Python object of each."""
+    options = {"chunks": (1 << 20,), "compression": "gzip"}
+    file["node/nodes/fc"].create_dataset("input_type", (1 << 24,), "u1", **options)
+
+
 def plugged_in(file: h5py.File) -> None:
     file.create_dataset("x", data=np.ones(3), compression=32004, allow_unknown_filter=True)
 
@@ -235,6 +241,7 @@ def repeated_text(file: h5py.File) -> None:
         (shared, "second link"),
         (deep, "nested deeper than 100"),
         (many_sizes, "has 1000 sizes"),
+        (sizes_for_a_table, "has 16777216 sizes"),
         (plugged_in, "filter 32004"),
         (pointers, "neither numbers nor texts"),
         (repeated_text, "declares more than"),

@@ -25,7 +25,7 @@ from neurodeploy.semantics import METADATA_KEY, Semantics
 
 SIZES = frozenset(
     ("shape", "input_shape", "input", "output", "kernel_size", "stride", "padding", "dilation",
-     "groups", "start_dim", "end_dim")
+     "groups", "start_dim", "end_dim", "input_type", "output_type")
 )  # fmt: skip
 """Fields of NIR's nodes with which `nir` computes in Python as it reads them."""
 

@@ -52,7 +52,8 @@ def _opening(graph: nir.NIRGraph, waiting: Mapping[str, set[str]], done: set[str
     """The node at which a cycle is opened."""
     for name in sorted(waiting):
         node = graph.nodes[name]
-        if isinstance(node, nir.Delay) and np.size(node.delay) and np.min(node.delay) > 0:
+        delay = np.asarray(node.delay if isinstance(node, nir.Delay) else ())
+        if delay.size and delay.dtype.kind in "biuf" and delay.min() > 0:  # else refused as it is
             return name
     for name in sorted(waiting):
         if isinstance(graph.nodes[name], POPULATIONS) and waiting[name] & done:

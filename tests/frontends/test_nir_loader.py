@@ -177,6 +177,13 @@ def test_a_loop_of_delays_alone_is_refused() -> None:
         load(graph(nodes, edges), ZERO)
 
 
+def test_a_delay_in_a_loop_that_is_a_text_is_refused() -> None:
+    nodes = {"a": lif([0.5, 0.5]), "d": nir.Delay(np.array([b"", b""])), "w": nir.Linear(np.eye(2))}
+    edges = [("input", "a"), ("a", "d"), ("d", "w"), ("w", "a"), ("a", "output")]
+    with pytest.raises(ModelError, match=r"d: delay is \|S1, expected real numbers"):
+        load(graph(nodes, edges), ZERO)
+
+
 def test_a_constant_cannot_be_delayed() -> None:
     nodes = {
         "fc": nir.Affine(np.eye(2), np.ones(2)),
