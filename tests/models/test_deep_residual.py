@@ -17,7 +17,7 @@ from neurodeploy.models.data import load
 from neurodeploy.models.layerwise import reset
 from neurodeploy.models.system import Data
 from neurodeploy.reference import simulate as reference
-from tests.models.interrupting import interrupted_after
+from tests.models.interrupting import interrupted_and_resumed
 
 SMALL = replace(deep_residual.RECIPE, epochs=2, width=24, blocks=2, steps=6)
 
@@ -79,20 +79,15 @@ def test_it_compiles(target: str, data: Data, net: deep_residual.DeepNet) -> Non
 
 
 def test_an_interrupted_training_ends_the_same(
-    data: Data, net: deep_residual.DeepNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Data, net: deep_residual.DeepNet, tmp_path: Path
 ) -> None:
-    path, updates = tmp_path / "checkpoint.pt", math.ceil(len(data.train_y) / SMALL.batch_size)
-    halfway = interrupted_after(updates + updates // 2, torch.autograd.backward)
-    monkeypatch.setattr(torch.autograd, "backward", halfway)
-    with pytest.raises(KeyboardInterrupt):
-        deep_residual.train(data, SMALL, checkpoint=path)
-    monkeypatch.undo()
-    assert path.exists()
-    resumed = deep_residual.train(data, SMALL, checkpoint=path).state_dict()
-    finished = deep_residual.train(data, SMALL, checkpoint=path).state_dict()
-    for part, value in net.state_dict().items():
-        assert torch.equal(value, resumed[part]), part
-        assert torch.equal(value, finished[part]), part
+    updates = math.ceil(len(data.train_y) / SMALL.batch_size)
+    resumed = interrupted_and_resumed(
+        lambda path: deep_residual.train(data, SMALL, checkpoint=path),
+        updates + updates // 2,
+        tmp_path / "checkpoint.pt",
+    )
+    assert all(torch.equal(value, resumed[part]) for part, value in net.state_dict().items())
 
 
 def test_impossible_recipes_are_refused(data: Data) -> None:
