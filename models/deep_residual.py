@@ -286,18 +286,21 @@ def ablation(seeds: Sequence[int] = (0, 1, 2)) -> tuple[Ablation, ...]:
         f"{ratios[-1].name}, {'falling all the way' if falling else 'not falling all the way'}; "
         f"nearest to 0 at {balanced[0]}.",
     )
-    found = [gradients]
-    for what, recipe in (
-        ("Test accuracy, plain, batch norm", PLAIN),
-        ("Test accuracy, plain, no norm", replace(PLAIN, norm=False)),
-        ("Test accuracy, skips, batch norm", SHORT),
+
+    def compared(what: str, arms: tuple[Arm, ...]) -> Ablation:
+        return Ablation(CLAIM, what, "1", data.name, kept, arms, against_the_first(arms, what))
+
+    found, at_one = [gradients], []
+    for kind, recipe in (
+        ("plain, no norm", replace(PLAIN, norm=False)),
+        ("plain, batch norm", PLAIN),
+        ("skips, batch norm", SHORT),
     ):
-        arms = tuple(
-            Arm(f"slope {slope:g}", accuracy(replace(recipe, slope=slope)))
-            for slope in (1.0, 5.0, 25.0)
-        )
-        outcome = against_the_first(arms, what)
-        found.append(Ablation(CLAIM, what, "1", data.name, kept, arms, outcome))
+        accuracies = {slope: accuracy(replace(recipe, slope=slope)) for slope in (1.0, 5.0, 25.0)}
+        arms = tuple(Arm(f"slope {slope:g}", values) for slope, values in accuracies.items())
+        found.append(compared(f"Test accuracy, {kind}", arms))
+        at_one.append(Arm(kind, accuracies[1.0]))
+    found.append(compared("Test accuracy at slope 1", tuple(at_one)))
     return tuple(found)
 
 
