@@ -18,7 +18,16 @@ def recorded(name: str) -> Any:
 def test_the_kills_that_were_recorded() -> None:
     rows = recorded("kills")["rows"]
     assert all(row["equal"] == row["runs"] > 0 for row in rows)
+    assert sum(row["kills"] for row in rows) >= 30
     check("scaling.md", "kills", kill.table(rows))
+
+
+def test_the_processes_side_by_side_that_were_recorded() -> None:
+    found = recorded("together")
+    assert (found["wrong"], found["left behind"]) == ([], [])
+    assert found["processes"] >= 8
+    assert found["seconds"] >= 120
+    check("scaling.md", "together", together.sentence(found))
 
 
 def test_a_million_samples_on_paper() -> None:
