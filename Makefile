@@ -50,7 +50,7 @@ bench: lava nir
 models: .venv/.stamp
 	@.venv/bin/python -m neurodeploy.models.table
 
-# The tables of docs/training.md: half an hour.
+# The tables of docs/training.md: a quarter of an hour.
 finetuning: .venv/.stamp
 	@.venv/bin/python -m benchmarks.finetuning --json docs/measured/finetuning.json
 	@.venv/bin/python -m benchmarks.spike_price --json docs/measured/spike_price.json

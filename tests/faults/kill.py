@@ -1,6 +1,6 @@
 """SIGKILL at random moments: what goes on afterwards must end as if nothing had happened.
 
-    python -m tests.faults.kill --count 36 --seed 1 --json docs/measured/kills.json
+    python -m tests.faults.kill --count 42 --seed 1 --json docs/measured/kills.json
 
 kills the main process of `verify`, `energy`, `explore`, `train` and `finetune`, a Dask worker and a
 process of Lava.  The same command then runs again, until it ends, and its result is compared with
@@ -10,6 +10,7 @@ that of an undisturbed run, byte by byte: the JSON that it prints, or the traine
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -203,17 +204,17 @@ def kill_worker(work: Work, kills: int, folder: Path, rng: random.Random) -> Row
 def kill_lava(work: Work, kills: int, folder: Path, rng: random.Random) -> Row:
     """Kill Lava's worker, or one of the processes that it forked: `verify` says so, and goes on."""
     expected = ended(start(work, folder / "whole"), work, folder / "whole")
-    done = equal = found = 0
+    attempts = done = equal = found = 0
     while done < kills:
-        state = folder / f"state-{done}"
+        state = folder / f"state-{attempts}"
         process = start(work, state)
-        victims: list[int] = []
-        while not victims and process.poll() is None:
+        attempts += 1
+        while not descendants(process.pid) and process.poll() is None:
             time.sleep(0.05)
-            victims = descendants(process.pid)
-        time.sleep(rng.uniform(0.0, 3.0))
-        victims = descendants(process.pid) or victims
-        os.kill(rng.choice(victims), signal.SIGKILL)
+        time.sleep(rng.uniform(0.0, 2.0))
+        victims = descendants(process.pid)
+        with contextlib.suppress(ProcessLookupError, IndexError):  # they had ended by themselves
+            os.kill(rng.choice(victims), signal.SIGKILL)
         verdict = json.loads(process.communicate(timeout=LIMIT)[0])
         stage = next(s for s in verdict["stages"] if s["name"] == "vendor")
         if stage["status"] == "passed":  # a process that had done its part already
@@ -279,22 +280,24 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=36)
+    parser.add_argument("--count", type=int, default=42)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="file of which these rows become a part")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    if options.json and options.json.exists():
+        known = json.loads(options.json.read_text("utf-8"))["rows"]
+        found = {(row["work"], row["killed"]): row for row in known}
     with tempfile.TemporaryDirectory() as folder:
-        names = options.only or WORKS
-        for row in run(shares(options.count, names), Path(folder), options.seed):
-            rows.append(vars(row))
-            sys.stderr.write(f"{rows[-1]}\n")
-    if options.json:
-        found = {"seed": options.seed, "rows": rows}
-        write_atomically(options.json, (json.dumps(found, indent=1) + "\n").encode())
-    sys.stdout.write(table(rows) + "\n")
-    return 0 if all(row["equal"] == row["runs"] for row in rows) else 1
+        for row in run(shares(options.count, options.only or WORKS), Path(folder), options.seed):
+            found[row.work, row.killed] = {**vars(row), "seed": options.seed}
+            sys.stderr.write(f"{row}\n")
+            if options.json:
+                text = json.dumps({"rows": list(found.values())}, indent=1)
+                write_atomically(options.json, f"{text}\n".encode())
+    sys.stdout.write(table(list(found.values())) + "\n")
+    return 0 if all(row["equal"] == row["runs"] for row in found.values()) else 1
 
 
 if __name__ == "__main__":

@@ -142,6 +142,23 @@ def test_a_worker_that_is_killed(
     assert not set(seen) & set(processes())
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "text"),
+    [
+        ('{"schema": 1, "status": "ok"}', -9, "ended with signal 9 after it left a result"),
+        ('{"schema": 1, "status": "ok"}', 3, "ended with exit code 3 after it left a result"),
+        ('{"schema": 1, "sta', -9, "answered garbage: result.json, signal 9"),
+        ('{"schema": 2, "status": "ok"}', 0, "answered garbage: result.json, exit code 0"),
+    ],
+)
+def test_a_worker_that_ends_late(answer: str, code: int, text: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(answer)
+    (tmp_path / "log").write_text("the last line\n")
+    with pytest.raises(LavaError, match=text) as caught:
+        runner._read_answer([], tmp_path, code)
+    assert "the last line" in str(caught.value)
+
+
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="Python has no waitid on this system")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_process_of_lava_that_is_killed(
