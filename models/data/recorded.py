@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neurodeploy import arrays
 from neurodeploy.errors import FileError, InputError, ModelError, NeurodeployError
-from neurodeploy.frontends.hdf5 import check_hdf5
+from neurodeploy.frontends.hdf5 import check_hdf5, try_reading
 from neurodeploy.models.system import Data
 
 EXTRA = "pip install 'neurodeploy-snn[data]'"
@@ -218,6 +218,7 @@ def _check(part: Path, kind: Recording) -> None:
     for file in _files(part, kind.suffix):
         count += 1
         if kind.suffix == ".h5":
+            try_reading(file)
             check_hdf5(file, ragged=True)
             continue
         if file.stat().st_size > MAX_FILE:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
+import multiprocessing
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -55,6 +58,49 @@ def check_hdf5(path: Path, small: Container[str] = (), *, ragged: bool = False) 
             _check_tree(file, path, largest, small, ragged)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileError("not a complete HDF5 file", node=str(path), hint=f"({error})") from error
+
+
+def try_reading(path: Path, seconds: float = 600.0) -> None:
+    """Check a file and read all of it, row by row, in a process of its own.
+
+    For arrays of any length each: on damaged ones libhdf5 2.0 may end the process that reads them.
+
+    Raises
+    ------
+    FileError
+        The process was ended, or took longer than `seconds`.  Other errors are left to whoever
+        reads the file then.
+    """
+    known = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("fork" if "fork" in known else None)
+    process = context.Process(target=_read_all, args=(path,))
+    process.start()
+    process.join(seconds)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+        raise FileError(f"not read within {seconds:g} s", node=str(path))
+    if code < 0:
+        raise FileError(
+            "not a complete HDF5 file",
+            node=str(path),
+            hint=f"(reading it ended a process with signal {-code})",
+        )
+
+
+def _read_all(path: Path) -> None:
+    with contextlib.suppress(Exception):
+        check_hdf5(path, ragged=True)
+        with h5py.File(path, "r") as file:
+            waiting: list[h5py.Group] = [file]
+            while waiting:
+                for item in waiting.pop().values():
+                    if isinstance(item, h5py.Group):
+                        waiting.append(item)
+                    else:
+                        for row in range(len(item) if item.shape else 0):
+                            item[row]
 
 
 def _check_heaps(path: Path) -> int:

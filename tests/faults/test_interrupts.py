@@ -27,6 +27,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def started(command: list[str]) -> subprocess.Popen[str]:
+    """A command that hears SIGINT, even if these tests run in the background, where nobody does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "neurodeploy", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def running(pid: int) -> bool:
     """Whether a process is there and has not ended."""
     command = ["ps", "-o", "stat=", "-p", str(pid)]
@@ -36,13 +48,7 @@ def running(pid: int) -> bool:
 
 def interrupted(command: list[str], seconds: float) -> tuple[int, str, list[int]]:
     """Exit code and complaints of a command that got SIGINT after a while, and its processes."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "neurodeploy", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(command)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -76,12 +82,7 @@ def test_lava_is_ended_too(folder: Path, tmp_path: Path) -> None:
         "verify", str(folder / "model.ndp"), "--inputs", str(folder / "few.npy"),
         "--vendor-samples", "200",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "neurodeploy", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(command)
     its: list[int] = []
     while not its and process.poll() is None:
         time.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import socket
+import time
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import FileError, InputError, ModelError
+from neurodeploy.frontends import hdf5
 from neurodeploy.models.data import load
 
 
@@ -192,6 +194,24 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         made["labels"] = h5py.ExternalLink("elsewhere.h5", "labels")
     with pytest.raises(FileError, match="link"):
         load("shd", tmp_path, **sizes)
+
+
+def test_a_file_on_which_libhdf5_dies_ends_no_process_but_its_own(tmp_path: Path) -> None:
+    """Arrays of any length whose type says that they are neither arrays nor texts."""
+    file = shd(tmp_path) / "SHD" / "shd_train.h5"
+    content = file.read_bytes()
+    kind = content.index(bytes.fromhex("19000000100000001000000002000000"))
+    file.write_bytes(content[: kind + 1] + b"\x07" + content[kind + 2 :])
+    with pytest.raises(FileError, match="not a complete HDF5 file"):
+        load("shd", tmp_path, train=2, test=1)
+
+
+def test_a_file_that_is_never_read_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "_read_all", lambda path: time.sleep(600))
+    with pytest.raises(FileError, match=r"not read within 0\.2 s"):
+        hdf5.try_reading(tmp_path, 0.2)
 
 
 def test_without_tonic_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
