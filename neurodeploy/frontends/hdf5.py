@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import math
 import mmap
 import multiprocessing
@@ -90,6 +91,7 @@ def try_reading(path: Path, seconds: float = 600.0) -> None:
 
 
 def _read_all(path: Path) -> None:
+    faulthandler.disable()  # the one who waits says what happened
     with contextlib.suppress(Exception):
         check_hdf5(path, ragged=True)
         with h5py.File(path, "r") as file:
