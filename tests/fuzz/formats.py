@@ -466,9 +466,7 @@ def _events() -> Format:
     objects = _hdf5(seeds[2:])
 
     def mutate(draws: random.Random) -> bytes:
-        which = draws.choices(range(len(names)), (6, 5, 1))[
-            0
-        ]  # the last are read in a process each
+        which = draws.choices(range(len(names)), (6, 5, 1))[0]  # SHD: a process each
         changed = objects(draws) if which == 2 else mutations.damaged(draws, seeds[which])
         return bytes([which]) + changed
 
