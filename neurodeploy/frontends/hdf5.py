@@ -20,6 +20,8 @@ MAX_RATIO = 2000
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 100
 MAX_DIMENSIONS = 32
+ROWS = 1 << 16
+"""Of a dataset, that are read at once where all are read."""
 KINDS = "biufcS"
 """Of numpy's kinds of types, those that are read beside texts of variable length."""
 FILTERS = {
@@ -62,7 +64,7 @@ def check_hdf5(path: Path, small: Container[str] = (), *, ragged: bool = False) 
 
 
 def try_reading(path: Path, seconds: float = 600.0) -> None:
-    """Check a file and read all of it, row by row, in a process of its own.
+    """Check a file and read all of it, some rows at a time, in a process of its own.
 
     For arrays of any length each: on damaged ones libhdf5 2.0 may end the process that reads them.
 
@@ -100,9 +102,9 @@ def _read_all(path: Path) -> None:
                 for item in waiting.pop().values():
                     if isinstance(item, h5py.Group):
                         waiting.append(item)
-                    else:
-                        for row in range(len(item) if item.shape else 0):
-                            item[row]
+                    elif item.shape:
+                        for row in range(0, len(item) if item.size else 0, ROWS):
+                            item[row : row + ROWS]
 
 
 def _check_heaps(path: Path) -> int:
