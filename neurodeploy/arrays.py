@@ -6,9 +6,11 @@ with the bytes that follow it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +41,7 @@ def load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """
     if not path.is_file():
         raise FileError("no such file", node=str(path))
-    try:
+    with _damage_of(path, ".npy or .npz"):
         with path.open("rb") as stream:
             one = not stream.read(2).startswith(b"PK")
             stream.seek(0)
@@ -53,12 +55,6 @@ def load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
                 member.filename.removesuffix(".npy"): _member(archive, member)
                 for member in archive.infolist()
             }
-    except FileError as error:
-        raise FileError(error.message, node=str(path), hint=error.hint) from error
-    except Exception as error:  # numpy and zipfile each raise their own
-        raise FileError(
-            f"not a complete .npy or .npz file ({type(error).__name__}: {error})", node=str(path)
-        ) from error
 
 
 def check(path: Path) -> None:
@@ -69,14 +65,20 @@ def check(path: Path) -> None:
     FileError
         As `load`.
     """
+    with _damage_of(path, ".npy"), path.open("rb") as stream:
+        _check_header(stream, path.stat().st_size)
+
+
+@contextlib.contextmanager
+def _damage_of(path: Path, kind: str) -> Iterator[None]:
+    """Errors as those of a file: ours with its path, and what numpy and zipfile raise each."""
     try:
-        with path.open("rb") as stream:
-            _check_header(stream, path.stat().st_size)
+        yield
     except FileError as error:
-        raise FileError(error.message, node=str(path)) from error
-    except Exception as error:  # numpy's parser raises its own
+        raise FileError(error.message, node=str(path), hint=error.hint) from error
+    except Exception as error:
         raise FileError(
-            f"not a complete .npy file ({type(error).__name__}: {error})", node=str(path)
+            f"not a complete {kind} file ({type(error).__name__}: {error})", node=str(path)
         ) from error
 
 

@@ -187,9 +187,9 @@ def _read(
         for position, index in enumerate(chosen):
             events, label = dataset[int(index)]
             x[position], y[position] = binned(events, kind, node), int(label)
-        if y.min() < 0 or y.max() >= kind.classes:
-            worst = int(y.min() if y.min() < 0 else y.max())
-            raise FileError(f"label {worst} of {kind.classes} classes", node=node)
+        outside = y[(y < 0) | (y >= kind.classes)]
+        if outside.size:
+            raise FileError(f"label {outside[0]} of {kind.classes} classes", node=node)
     except NeurodeployError:
         raise
     except Exception as error:  # tonic lets through what numpy and h5py raise for a damaged file

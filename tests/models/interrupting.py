@@ -23,10 +23,10 @@ def interrupted_after(calls: int, function: Callable[..., Any]) -> Callable[...,
     return interrupted
 
 
-def interrupted_and_resumed(
-    train: Callable[[Path], nn.Module], updates: int, path: Path
-) -> dict[str, torch.Tensor]:
-    """The parameters of a training that was interrupted at an update, and then went on.
+def check_interrupted(
+    train: Callable[[Path], nn.Module], net: nn.Module, updates: int, path: Path
+) -> None:
+    """A training that is interrupted at an update ends as `net` once it goes on, and if repeated.
 
     `train` trains with a checkpoint at the path that it gets.
     """
@@ -37,7 +37,5 @@ def interrupted_and_resumed(
         with pytest.raises(KeyboardInterrupt):
             train(path)
     assert path.exists()
-    resumed = train(path).state_dict()
-    finished = train(path).state_dict()
-    assert all(torch.equal(value, finished[name]) for name, value in resumed.items())
-    return resumed
+    for found in (train(path).state_dict(), train(path).state_dict()):
+        assert all(torch.equal(value, found[name]) for name, value in net.state_dict().items())

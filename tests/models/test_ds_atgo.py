@@ -22,7 +22,7 @@ from neurodeploy.models.ds_atgo_neurons import LEAST, AdaptivePLIF, gradient_wid
 from neurodeploy.models.layerwise import reset
 from neurodeploy.models.system import Data
 from neurodeploy.reference import simulate as reference
-from tests.models.interrupting import interrupted_after
+from tests.models.interrupting import check_interrupted
 
 SMALL = replace(ds_atgo.RECIPE, epochs=4, batch_size=16, width=32, blocks=2)
 
@@ -110,13 +110,7 @@ def test_a_few_steps_lower_the_loss_and_an_interrupted_training_ends_the_same(
     assert all(torch.all((level >= LEAST) & (level != 1)) for level in thresholds)
     assert not net.training
     assert ds_atgo.evaluate(net, data.train_x, data.train_y) > 0.3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ds_atgo.F, "cross_entropy", interrupted_after(37, ds_atgo.F.cross_entropy))
-        with pytest.raises(KeyboardInterrupt):
-            ds_atgo.train(data, SMALL, checkpoint=path)
-    assert path.exists()
-    resumed = ds_atgo.train(data, SMALL, checkpoint=path).state_dict()
-    assert all(torch.equal(value, resumed[name]) for name, value in net.state_dict().items())
+    check_interrupted(lambda to: ds_atgo.train(data, SMALL, checkpoint=to), net, 37, path)
 
 
 def test_impossible_recipes_events_and_samples_are_refused(

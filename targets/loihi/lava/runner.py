@@ -198,12 +198,17 @@ def _end_group(process: subprocess.Popen[bytes], alive: int) -> None:
 def _read_answer(names: Sequence[str], job: Path, code: int) -> dict[str, Any]:
     """`result.json` of a run that went well; an error with the reason for any other."""
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    words = f"its last words: {env.tail(job / 'log')}"
+
+    def words() -> str:
+        return f"its last words: {env.tail(job / 'log')}"
+
     try:
         answer = json.loads((job / "result.json").read_text("utf-8"))
         status = answer["status"] if answer["schema"] == 1 else None
     except FileNotFoundError:
-        raise LavaError(f"the Lava worker ended with {ended} and left no result; {words}") from None
+        raise LavaError(
+            f"the Lava worker ended with {ended} and left no result; {words()}"
+        ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
         status = None
     if status == "error":
@@ -211,9 +216,9 @@ def _read_answer(names: Sequence[str], job: Path, code: int) -> dict[str, Any]:
         nodes = {str(index): name for index, name in enumerate(names)}
         raise LavaError(f"Lava failed: {lines[-1]}", node=nodes.get(str(answer.get("network"))))
     if status != "ok":
-        raise LavaError(f"the Lava worker answered garbage: result.json, {ended}; {words}")
+        raise LavaError(f"the Lava worker answered garbage: result.json, {ended}; {words()}")
     if code != 0:
-        raise LavaError(f"the Lava worker ended with {ended} after it left a result; {words}")
+        raise LavaError(f"the Lava worker ended with {ended} after it left a result; {words()}")
     return dict(answer)
 
 
